@@ -1,0 +1,48 @@
+//! The binary `shoal`. This file is its table of contents; started under the name `nutcracker` it takes Twemproxy's place.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod daemon;
+mod nutcracker;
+mod proxy;
+mod up;
+
+/// Redis for a whole company.
+#[derive(Debug, Parser)]
+#[command(name = "shoal", version, about, propagate_version = true, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve pools: clients on one side, their shards on the other
+    Proxy(proxy::Arguments),
+    /// Start a demo on this machine: eight Redis servers, two pools, one proxy
+    Up(up::Arguments),
+}
+
+fn main() -> ExitCode {
+    if nutcracker::is_our_name() {
+        return nutcracker::main();
+    }
+    let result = match Arguments::parse().command {
+        Command::Proxy(arguments) => proxy::run(arguments),
+        Command::Up(arguments) => up::run(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain("shoal", &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints an error and everything behind it in one line.
+fn complain(program: &str, error: &anyhow::Error) {
+    eprintln!("{program}: {error:#}");
+}

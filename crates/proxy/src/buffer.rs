@@ -1,0 +1,154 @@
+//! Byte buffers that sessions and upstreams borrow from their worker's pool while they have bytes to keep.
+//!
+//! A connection that waits owns no memory here: a drained [`Buffer`] goes back to the [`BufferPool`], and the pool
+//! itself shrinks to what the last second needed.
+
+/// Capacity of a buffer as it is first handed out, in bytes. Small, because a thousand sessions may each hold one reply.
+const FIRST_CAPACITY: usize = 2 * 1024;
+
+/// A buffer that has grown beyond this goes back to the allocator and not to the pool, in bytes.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// A queue of bytes: appended at the end, consumed from the front, moved in memory only when that is cheap.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Buffer {
+    /// The bytes that have not been consumed.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// How many bytes have not been consumed.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether everything was consumed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops the first `count` bytes; all of them if there are fewer.
+    pub fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        } else if self.start >= KEPT_CAPACITY && self.start * 2 >= self.bytes.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// The vector behind the buffer, to append to: what lies before its end must stay.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+/// The buffers of one worker that nobody uses at the moment.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    free: Vec<Vec<u8>>,
+    /// The fewest free buffers since the last [`BufferPool::shrink`]: nobody needed those.
+    fewest_free: usize,
+}
+
+impl BufferPool {
+    /// Appends `bytes` to `buffer`, lending it memory first if it has none.
+    #[inline]
+    pub fn append(&mut self, buffer: &mut Buffer, bytes: &[u8]) {
+        self.lend(buffer).extend_from_slice(bytes);
+    }
+
+    /// The vector of `buffer` to append to, with memory lent if it had none.
+    #[inline]
+    pub fn lend<'b>(&mut self, buffer: &'b mut Buffer) -> &'b mut Vec<u8> {
+        if buffer.bytes.capacity() == 0 {
+            buffer.bytes = self.free.pop().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY));
+            self.fewest_free = self.fewest_free.min(self.free.len());
+        }
+        &mut buffer.bytes
+    }
+
+    /// Takes the memory of `buffer` back if it is drained.
+    #[inline]
+    pub fn reclaim(&mut self, buffer: &mut Buffer) {
+        if buffer.is_empty() && buffer.bytes.capacity() != 0 {
+            self.release(std::mem::take(buffer));
+        }
+    }
+
+    /// Takes the memory of `buffer` back, with whatever is in it.
+    pub fn release(&mut self, buffer: Buffer) {
+        let mut bytes = buffer.bytes;
+        if bytes.capacity() != 0 && bytes.capacity() <= KEPT_CAPACITY {
+            bytes.clear();
+            self.free.push(bytes);
+        }
+    }
+
+    /// Gives back to the allocator what no connection needed since the last call. Called about once a second.
+    pub fn shrink(&mut self) {
+        let surplus = self.fewest_free.min(self.free.len());
+        self.free.truncate(self.free.len() - surplus);
+        self.free.shrink_to(self.free.len() * 2);
+        self.fewest_free = self.free.len();
+    }
+
+    /// Bytes of memory that lie in the pool unused.
+    #[cfg(test)]
+    pub fn idle_bytes(&self) -> usize {
+        self.free.iter().map(Vec::capacity).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consuming_gives_the_bytes_in_order_whatever_the_pieces() {
+        let mut pool = BufferPool::default();
+        let mut buffer = Buffer::default();
+        let sent: Vec<u8> = (0..400_000u32).map(|n| n as u8).collect();
+        let mut got = Vec::new();
+        for (turn, piece) in sent.chunks(977).enumerate() {
+            pool.append(&mut buffer, piece);
+            let count = (turn * 131) % (buffer.len() + 1);
+            got.extend_from_slice(&buffer.as_slice()[..count]);
+            buffer.consume(count);
+        }
+        got.extend_from_slice(buffer.as_slice());
+        assert_eq!(got, sent);
+    }
+
+    #[test]
+    fn a_drained_buffer_goes_back_and_an_unused_pool_empties() {
+        let mut pool = BufferPool::default();
+        let mut buffers: Vec<Buffer> = (0..10).map(|_| Buffer::default()).collect();
+        for buffer in &mut buffers {
+            pool.append(buffer, b"x");
+            buffer.consume(1);
+            pool.reclaim(buffer);
+        }
+        assert_eq!(pool.idle_bytes(), FIRST_CAPACITY, "one buffer served all ten in turn");
+        pool.shrink();
+        pool.shrink();
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_grew_large_is_not_kept() {
+        let mut pool = BufferPool::default();
+        let mut buffer = Buffer::default();
+        pool.append(&mut buffer, &vec![0; KEPT_CAPACITY + 1]);
+        buffer.consume(KEPT_CAPACITY + 1);
+        pool.reclaim(&mut buffer);
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+}

@@ -1,0 +1,269 @@
+//! Configuration files: what was written in them. What it means is [`crate::settings`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use shoal_hashkit::{CharSign, Hash, HashTag};
+use shoal_topology::{Distribution, Endpoint, Mode, Pool, Shard, ShardState, Topology};
+
+use crate::error::Error;
+use crate::settings::{Dialect, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings};
+
+mod nutcracker;
+
+pub use nutcracker::from_nutcracker;
+
+/// Where Twemproxy's statistics go unless the file says otherwise, and where `/metrics` is served.
+pub const ADMIN: &str = "127.0.0.1:9180";
+
+/// `proxy.yml`, as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProxyFile {
+    /// Event loops; default: the cores that the process may use.
+    workers: Option<usize>,
+    /// `host:port` of the admin listener: /metrics, /healthz, /readyz.
+    admin: Option<String>,
+    /// `host:port` of the statistics port, in Twemproxy's form. Default: none.
+    stats: Option<String>,
+    pools: Vec<PoolEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PoolEntry {
+    name: String,
+    mode: ModeEntry,
+    listen: String,
+    #[serde(default = "backlog_default")]
+    backlog: u32,
+    hash: Option<String>,
+    char: Option<String>,
+    distribution: Option<Distribution>,
+    hash_tag: Option<String>,
+    /// Milliseconds.
+    timeout: Option<u64>,
+    password_file: Option<String>,
+    #[serde(default)]
+    database: u32,
+    #[serde(default)]
+    preconnect: bool,
+    #[serde(default = "one")]
+    server_connections: u16,
+    #[serde(default)]
+    tcp_keepalive: bool,
+    #[serde(default = "yes")]
+    gather: bool,
+    multi_key: Option<MultiKeyEntry>,
+    eject: Option<EjectEntry>,
+    servers: Vec<ServerEntry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ModeEntry {
+    Storage,
+    Cache,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum MultiKeyEntry {
+    Refuse,
+    AsNutcracker,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EjectEntry {
+    #[serde(default = "failure_limit_default")]
+    failure_limit: u32,
+    /// Milliseconds.
+    #[serde(default = "retry_after_default")]
+    retry_after: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServerEntry {
+    name: Option<String>,
+    address: String,
+    #[serde(default = "weight_default")]
+    weight: u32,
+}
+
+fn backlog_default() -> u32 {
+    512
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn weight_default() -> u32 {
+    1
+}
+
+fn failure_limit_default() -> u32 {
+    3
+}
+
+fn retry_after_default() -> u64 {
+    600_000
+}
+
+/// What a configuration file of ours says.
+#[derive(Debug)]
+pub struct ProxyConfig {
+    /// The pools and the workers.
+    pub settings: Settings,
+    /// Where `/metrics` is served.
+    pub admin: String,
+    /// Where statistics in Twemproxy's form are served, if anywhere.
+    pub stats: Option<String>,
+}
+
+/// Reads `proxy.yml`. `cores` is how many event loops there are unless it says otherwise.
+///
+/// # Errors
+/// [`Error::Config`] with the line and what is wrong there.
+pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConfig, Error> {
+    let refuse = |reason: String| Error::Config { path: path.to_owned(), reason };
+    let file: ProxyFile = serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string()))?;
+    if file.pools.is_empty() {
+        return Err(refuse("there are no pools: write at least one under `pools`".to_owned()));
+    }
+    let workers = file.workers.unwrap_or(cores);
+    if !(1..=512).contains(&workers) {
+        return Err(refuse(format!("workers: {workers} is not between 1 and 512")));
+    }
+    let mut pools = Vec::new();
+    for entry in file.pools {
+        let name = entry.name.clone();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        pools.push(entry.mean(folder).map_err(|reason| refuse(format!("pool {name}: {reason}")))?);
+    }
+    let topology =
+        Topology { format: 1, epoch: 1, pools: pools.iter().map(|pool| pool.pool.clone()).collect() };
+    topology.validate().map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
+    for (index, pool) in pools.iter().enumerate() {
+        if let Some(other) = pools[..index].iter().find(|other| other.listen == pool.listen) {
+            let (one, two) = (&other.pool.name, &pool.pool.name);
+            return Err(refuse(format!("pools {one} and {two} both listen on {}", pool.listen)));
+        }
+    }
+    Ok(ProxyConfig {
+        settings: Settings { pools, workers },
+        admin: file.admin.unwrap_or_else(|| ADMIN.to_owned()),
+        stats: file.stats,
+    })
+}
+
+impl PoolEntry {
+    fn mean(self, folder: &Path) -> Result<PoolSettings, String> {
+        let cache = self.mode == ModeEntry::Cache;
+        if self.eject.is_some() && !cache {
+            return Err(
+                "eject: only a pool of mode cache ejects; a storage pool's data is on its shard alone"
+                    .to_owned(),
+            );
+        }
+        if !(1..=64).contains(&self.server_connections) {
+            return Err(format!("server_connections: {} is not between 1 and 64", self.server_connections));
+        }
+        if self.timeout == Some(0) {
+            return Err("timeout: 0 would fail every request; leave the key out to wait for ever".to_owned());
+        }
+        let usual = if cache { Distribution::Ketama } else { Distribution::Modula };
+        let distribution = self.distribution.unwrap_or(usual);
+        let hash: Hash = match &self.hash {
+            Some(text) => text.parse().map_err(|error| format!("hash: {error}"))?,
+            None => Hash::default(),
+        };
+        let char_sign: CharSign = match &self.char {
+            Some(text) => text.parse().map_err(|error| format!("char: {error}"))?,
+            None => CharSign::default(),
+        };
+        let hash_tag: Option<HashTag> = match &self.hash_tag {
+            Some(text) => Some(text.parse().map_err(|error| format!("hash_tag: {error}"))?),
+            None => None,
+        };
+        let password = match &self.password_file {
+            Some(file) => {
+                let text = crate::io::secret_file::read(&folder.join(file))?;
+                let password = text.trim_end_matches(['\r', '\n']);
+                if password.is_empty() {
+                    return Err(format!("password_file: {file} is empty"));
+                }
+                Some(Secret::new(password))
+            }
+            None => None,
+        };
+        let eject = self.eject.unwrap_or(EjectEntry {
+            failure_limit: failure_limit_default(),
+            retry_after: retry_after_default(),
+        });
+        if eject.failure_limit == 0 {
+            return Err("eject: failure_limit: must be at least 1".to_owned());
+        }
+        let ejection = cache.then_some(Ejection {
+            failure_limit: eject.failure_limit,
+            retry_after: Duration::from_millis(eject.retry_after),
+        });
+        let mut shards = Vec::new();
+        for server in self.servers {
+            let primary: Endpoint = server.address.parse().map_err(|error| format!("servers: {error}"))?;
+            let name = server.name.unwrap_or_else(|| primary.to_string());
+            shards.push(Shard {
+                name,
+                weight: server.weight,
+                primary,
+                replicas: Vec::new(),
+                state: ShardState::Up,
+            });
+        }
+        Ok(PoolSettings {
+            listen: listen(&self.listen)?,
+            pool: Pool {
+                name: self.name,
+                mode: if cache { Mode::Cache } else { Mode::Storage },
+                hash,
+                char_sign,
+                distribution,
+                hash_tag,
+                shards,
+                credentials: None,
+            },
+            backlog: self.backlog,
+            tcp_keepalive: self.tcp_keepalive,
+            timeout: self.timeout.map(Duration::from_millis),
+            password,
+            database: self.database,
+            preconnect: self.preconnect,
+            server_connections: self.server_connections,
+            ejection,
+            gather: self.gather,
+            multi_key: match self.multi_key {
+                Some(MultiKeyEntry::AsNutcracker) => MultiKey::AsNutcracker,
+                Some(MultiKeyEntry::Refuse) | None => MultiKey::Refuse,
+            },
+            dialect: Dialect::Shoal,
+        })
+    }
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    match text.parse::<Endpoint>() {
+        Ok(Endpoint::Tcp { host, port }) => Ok(Listen::Tcp { host, port }),
+        Ok(Endpoint::Unix { path }) => Ok(Listen::Unix { path, mode: None }),
+        Err(error) => Err(format!("listen: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

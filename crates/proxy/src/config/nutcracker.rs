@@ -1,0 +1,45 @@
+//! `nutcracker.yml`, with all of Twemproxy's keys, defaults and meanings.
+
+use std::path::Path;
+
+use shoal_topology::nutcracker::Config;
+
+use crate::error::Error;
+use crate::settings::{Dialect, Ejection, MultiKey, PoolSettings, Secret, Settings};
+
+/// Reads the bytes of a `nutcracker.yml`, and what its author should be warned of.
+///
+/// # Errors
+/// [`Error::Nutcracker`] with line, pool and key; a pool that speaks memcached is refused by name.
+pub fn from_nutcracker(
+    path: &Path,
+    bytes: &[u8],
+    workers: usize,
+    multi_key: MultiKey,
+) -> Result<(Settings, Vec<String>), Error> {
+    let refuse = |source| Error::Nutcracker { path: path.to_owned(), source: Box::new(source) };
+    let config = Config::from_bytes(bytes).map_err(refuse)?;
+    config.refuse_memcached().map_err(refuse)?;
+    let warnings = config.warnings().iter().map(ToString::to_string).collect();
+    let topology = config.to_topology(1);
+    topology.validate().map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
+    let pools = config.pools.into_iter().zip(topology.pools).map(|(written, pool)| PoolSettings {
+        listen: written.listen,
+        backlog: written.backlog,
+        tcp_keepalive: written.tcpkeepalive,
+        timeout: written.timeout,
+        password: written.redis_auth.map(|password| Secret::new(password.expose())),
+        database: written.redis_db,
+        preconnect: written.preconnect,
+        server_connections: u16::try_from(written.server_connections).unwrap_or(u16::MAX),
+        ejection: written.auto_eject_hosts.then_some(Ejection {
+            failure_limit: written.server_failure_limit,
+            retry_after: written.server_retry_timeout,
+        }),
+        gather: true,
+        multi_key,
+        dialect: Dialect::Nutcracker,
+        pool,
+    });
+    Ok((Settings { pools: pools.collect(), workers }, warnings))
+}

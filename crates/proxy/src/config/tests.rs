@@ -1,0 +1,72 @@
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../../config/proxy.yml");
+
+fn read(text: &str) -> Result<ProxyConfig, Error> {
+    from_proxy_yml(Path::new("proxy.yml"), text, 2)
+}
+
+fn refusal(text: &str) -> String {
+    let error = read(text).unwrap_err();
+    match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn pool(more: &str) -> String {
+    format!(
+        "pools:\n  - name: alpha\n    mode: storage\n    listen: 127.0.0.1:1\n{more}    servers:\n      - {{address: 127.0.0.1:2}}\n"
+    )
+}
+
+#[test]
+fn the_commented_example_is_right_and_means_what_it_says() {
+    let config = read(EXAMPLE).unwrap();
+    assert_eq!((config.settings.workers, config.admin.as_str()), (2, "127.0.0.1:9180"));
+    let [demo, hot] = &config.settings.pools[..] else { panic!("two pools") };
+    assert_eq!((demo.pool.distribution, demo.ejection), (Distribution::Modula, None));
+    let ejection = Ejection { failure_limit: 3, retry_after: Duration::from_secs(600) };
+    assert_eq!((hot.pool.distribution, hot.ejection), (Distribution::Ketama, Some(ejection)));
+    assert_eq!(hot.timeout, Some(Duration::from_millis(400)));
+    assert_eq!(demo.dialect, Dialect::Shoal);
+}
+
+#[test]
+fn what_is_left_out_has_the_defaults_that_the_example_names() {
+    let config = read(&pool("")).unwrap();
+    let alpha = &config.settings.pools[0];
+    assert_eq!((alpha.backlog, alpha.server_connections, alpha.database), (512, 1, 0));
+    assert_eq!((alpha.timeout, alpha.gather, alpha.multi_key), (None, true, MultiKey::Refuse));
+    assert_eq!(alpha.pool.shards[0].name, "127.0.0.1:2");
+    assert_eq!(config.settings.workers, 2);
+    assert_eq!(config.stats, None);
+}
+
+#[test]
+fn what_is_wrong_is_refused_by_name() {
+    let cases = [
+        ("pools: []\n", "no pools"),
+        (&*pool("    colour: red\n"), "colour"),
+        (&pool("    eject: {failure_limit: 2}\n"), "only a pool of mode cache ejects"),
+        (&pool("    timeout: 0\n"), "timeout: 0 would fail every request"),
+        (&pool("    hash: fnv\n"), "fnv1a_64"),
+        (&pool("    distribution: sideways\n"), "sideways"),
+        (&pool("    hash_tag: \"{\"\n"), "hash_tag"),
+        (&pool("    server_connections: 0\n"), "between 1 and 64"),
+        (&pool("    password_file: nowhere\n"), "nowhere"),
+        (&pool("").replace("127.0.0.1:2", "127.0.0.1"), "port"),
+        (&format!("workers: 0\n{}", pool("")), "between 1 and 512"),
+    ];
+    for (text, part) in cases {
+        let said = refusal(text);
+        assert!(said.starts_with("proxy.yml") && said.contains(part), "{said:?} does not say {part:?}");
+    }
+}
+
+#[test]
+fn two_pools_on_one_address_are_refused() {
+    let second = pool("").replace("alpha", "beta").replace("pools:\n", "");
+    let said = refusal(&format!("{}{second}", pool("")));
+    assert!(said.contains("both listen on 127.0.0.1:1"), "{said}");
+}

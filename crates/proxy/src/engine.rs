@@ -1,0 +1,435 @@
+//! A worker's logic: sessions, upstreams, and the way of a request between them. No sockets, no clock.
+//!
+//! ```text
+//!             handle_session_bytes                     poll_upstream, upstream_output
+//!   client ──────▶ parse ▸ policy ▸ route ──▶ Upstream.output ───────────────────────▶ server
+//!                                                 Upstream.queue: who waits
+//!   client ◀────── Session.output ◀── in order ◀── delimit ◀───────────────────────── server
+//!             poll_session, session_output             handle_upstream_bytes
+//! ```
+//!
+//! A round of the worker: tell the engine what time it is ([`Engine::begin_round`]), hand it all that arrived (`handle_*`),
+//! [`Engine::settle`], then send what it offers (`poll_*`), each touched connection once.
+//!
+//! Invariant: nothing here waits, and no request touches the heap once the worker is warm: bytes are appended to buffers
+//! from the worker's pool, and a request in flight is one record in its session and one in its upstream's queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use shoal_hashkit::Random;
+use shoal_resp::request::{RequestLimits, Span};
+use shoal_topology::Router;
+
+use crate::arena::{Arena, Key};
+use crate::buffer::BufferPool;
+use crate::health::{Health, Now};
+use crate::join::Joins;
+use crate::policy::Policies;
+use crate::session::{Phase as SessionPhase, Session};
+use crate::settings::{Dialect, PoolSettings};
+use crate::stats::WorkerStats;
+use crate::time::Time;
+use crate::upstream::Upstream;
+
+mod reply;
+mod request;
+mod route;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+/// What the engine wants of the world, besides sending what it offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection for this upstream, to the primary of its shard.
+    Connect(Key),
+    /// Close this upstream's connection; the engine may ask for a new one at once.
+    Disconnect(Key),
+    /// Close this session's connection: the engine has forgotten it.
+    End(Key),
+    /// Take up reading from this session, which was not read because it was held.
+    Read(Key),
+}
+
+/// How a session came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The client closed its sending side: what it is owed is still sent.
+    Eof,
+    /// The socket failed.
+    Error,
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The pools.
+    pub pools: Vec<Arc<PoolSettings>>,
+    /// Their servers' health, shared with the other workers.
+    pub health: Vec<Arc<Health>>,
+    /// Where this worker counts.
+    pub stats: Arc<WorkerStats>,
+    /// Starts the random choices: the `random` distribution's, and the jitter of reconnects.
+    pub seed: u32,
+    /// Session ids are this, plus multiples of `id_step`.
+    pub first_id: u64,
+    /// The number of workers.
+    pub id_step: u64,
+}
+
+/// A worker's logic.
+#[derive(Debug)]
+pub struct Engine {
+    pools: Vec<Pool>,
+    sessions: Arena<Session>,
+    upstreams: Arena<Upstream>,
+    joins: Joins,
+    buffers: BufferPool,
+    stats: Arc<WorkerStats>,
+    random: Random,
+    limits: RequestLimits,
+    now: Time,
+    unix_micros: u64,
+    next_id: u64,
+    id_step: u64,
+    /// Scratch: the words of the request being taken.
+    args: Vec<Span>,
+    /// Scratch: where its keys are among them.
+    keys: Vec<usize>,
+    touched_sessions: Vec<Key>,
+    touched_upstreams: Vec<Key>,
+    /// Upstreams whose output waits for company, and sessions whose hold may be over.
+    gathering: Vec<Key>,
+    resumable: Vec<Key>,
+    actions: VecDeque<Action>,
+    next_deadline: Time,
+    next_gather: Time,
+    next_shrink: Time,
+}
+
+/// One pool as a worker sees it.
+#[derive(Debug)]
+struct Pool {
+    settings: Arc<PoolSettings>,
+    policies: Policies,
+    router: Router,
+    health: Arc<Health>,
+    health_version: u64,
+    /// When an ejected server comes back of itself (Twemproxy's way), in the process's microseconds.
+    readmit_at: u64,
+    /// The upstreams: by shard, then version of RESP, then lane.
+    lanes: Vec<Option<Key>>,
+    sessions: usize,
+}
+
+impl Engine {
+    /// An engine without sessions.
+    ///
+    /// # Errors
+    /// If a pool's topology has no router, which its validation would have told.
+    pub fn new(parts: Parts) -> Result<Engine, shoal_topology::Error> {
+        let pools = parts
+            .pools
+            .into_iter()
+            .zip(parts.health)
+            .map(|(settings, health)| Pool::new(settings, health))
+            .collect::<Result<_, _>>()?;
+        Ok(Engine {
+            pools,
+            sessions: Arena::default(),
+            upstreams: Arena::default(),
+            joins: Joins::default(),
+            buffers: BufferPool::default(),
+            stats: parts.stats,
+            random: Random::seeded(parts.seed),
+            limits: RequestLimits::default(),
+            now: Time::default(),
+            unix_micros: 0,
+            next_id: parts.first_id,
+            id_step: parts.id_step,
+            args: Vec::new(),
+            keys: Vec::new(),
+            touched_sessions: Vec::new(),
+            touched_upstreams: Vec::new(),
+            gathering: Vec::new(),
+            resumable: Vec::new(),
+            actions: VecDeque::new(),
+            next_deadline: Time::NEVER,
+            next_gather: Time::NEVER,
+            next_shrink: Time::default(),
+        })
+    }
+
+    /// Starts a round at `now`, which is `unix_micros` after the Unix epoch.
+    pub fn begin_round(&mut self, now: Time, unix_micros: u64) {
+        self.now = now;
+        self.unix_micros = unix_micros;
+        for pool in &mut self.pools {
+            pool.follow_health(now);
+        }
+    }
+
+    /// Takes in a client of pool `pool` that has connected from `peer`.
+    pub fn open_session(&mut self, pool: usize, peer: Box<str>) -> Key {
+        let settings = &self.pools[pool].settings;
+        let id = self.next_id;
+        self.next_id += self.id_step;
+        let lane = (id / self.id_step % u64::from(settings.server_connections)) as u16;
+        let session = Session::new(pool, id, lane, peer, settings.password.is_none());
+        self.pools[pool].sessions += 1;
+        let stats = &self.stats.pools[pool];
+        stats.sessions_total.add(1);
+        stats.sessions.add(1);
+        self.sessions.insert(session)
+    }
+
+    /// The client of `key` has closed, or its socket failed.
+    pub fn handle_session_end(&mut self, key: Key, end: SessionEnd) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let stats = &self.stats.pools[session.pool];
+        match end {
+            SessionEnd::Eof => {
+                stats.client_eof.add(1);
+                // What has arrived and is held will still be answered; nothing more comes.
+                session.ended = true;
+                self.finish_if_drained(key);
+            }
+            SessionEnd::Error => {
+                stats.client_err.add(1);
+                self.end_session(key);
+            }
+        }
+    }
+
+    /// Whether the bytes of `key`'s client are wanted at the moment.
+    pub fn wants_bytes(&self, key: Key) -> bool {
+        self.sessions.get(key).is_some_and(|session| {
+            session.hold.is_none() && session.phase == SessionPhase::Open && !session.ended
+        })
+    }
+
+    /// Takes up what was held and may go on; call it when all that arrived was handed in, before polling.
+    pub fn settle(&mut self) {
+        while let Some(key) = self.resumable.pop() {
+            self.resume(key);
+        }
+    }
+
+    /// The next session with replies to send.
+    #[inline]
+    pub fn poll_session(&mut self) -> Option<Key> {
+        while let Some(key) = self.touched_sessions.pop() {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.touched = false;
+                if session.phase == SessionPhase::Broken {
+                    self.stats.pools[session.pool].client_err.add(1);
+                    self.end_session(key);
+                } else if !session.output.is_empty() {
+                    return Some(key);
+                } else {
+                    self.finish_if_drained(key);
+                }
+            }
+        }
+        None
+    }
+
+    /// The replies that wait to be sent to `key`'s client.
+    #[inline]
+    pub fn session_output(&self, key: Key) -> &[u8] {
+        self.sessions.get(key).map_or(&[], |session| session.output.as_slice())
+    }
+
+    /// `count` bytes of [`Engine::session_output`] were sent.
+    #[inline]
+    pub fn handle_session_sent(&mut self, key: Key, count: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.output.consume(count);
+        self.buffers.reclaim(&mut session.output);
+        if session.hold.is_some() && session.hold_is_over() {
+            self.resumable.push(key);
+        }
+        if session.output.is_empty() {
+            self.finish_if_drained(key);
+        }
+    }
+
+    /// The socket of `key`'s client takes bytes again.
+    pub fn handle_session_writable(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.output.is_empty()
+        {
+            touch(&mut session.touched, &mut self.touched_sessions, key);
+        }
+    }
+
+    /// The next upstream with a batch to send now.
+    #[inline]
+    pub fn poll_upstream(&mut self) -> Option<Key> {
+        while let Some(key) = self.touched_upstreams.pop() {
+            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+            upstream.touched = false;
+            if !upstream.greeting.is_empty() {
+                return Some(key);
+            }
+            if upstream.phase != crate::upstream::Phase::Ready || upstream.output.is_empty() {
+                continue;
+            }
+            if self.pools[upstream.pool].settings.gather
+                && let Err(until) = upstream.gather(self.now)
+            {
+                upstream.touched = true;
+                self.gathering.push(key);
+                self.next_gather = self.next_gather.min(until);
+                continue;
+            }
+            self.stats.pools[upstream.pool].servers[upstream.shard].batches.add(1);
+            return Some(key);
+        }
+        // Those that gather stay touched: a reply or the timer looks at them again.
+        std::mem::swap(&mut self.gathering, &mut self.touched_upstreams);
+        None
+    }
+
+    /// The bytes that wait to be sent to `key`'s server.
+    #[inline]
+    pub fn upstream_output(&self, key: Key) -> &[u8] {
+        match self.upstreams.get(key) {
+            Some(upstream) if !upstream.greeting.is_empty() => upstream.greeting.as_slice(),
+            Some(upstream) => upstream.output.as_slice(),
+            None => &[],
+        }
+    }
+
+    /// `count` bytes of [`Engine::upstream_output`] were sent.
+    #[inline]
+    pub fn handle_upstream_sent(&mut self, key: Key, count: usize) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if !upstream.greeting.is_empty() {
+            upstream.greeting.consume(count);
+            self.buffers.reclaim(&mut upstream.greeting);
+            return;
+        }
+        upstream.sent(count);
+        self.buffers.reclaim(&mut upstream.output);
+        if !upstream.holding.is_empty() && upstream.output.len() <= crate::upstream::OUTPUT_MAX / 2 {
+            self.resumable.append(&mut upstream.holding);
+        }
+    }
+
+    /// The socket of `key`'s server takes bytes again.
+    pub fn handle_upstream_writable(&mut self, key: Key) {
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            touch(&mut upstream.touched, &mut self.touched_upstreams, key);
+        }
+    }
+
+    /// What else the engine wants of the world.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether something is left to poll or to settle in this round.
+    pub fn has_work(&self) -> bool {
+        !self.resumable.is_empty() || !self.touched_sessions.is_empty() || !self.actions.is_empty()
+    }
+
+    /// The pool and the shard that `key` connects to.
+    pub fn upstream_target(&self, key: Key) -> Option<(usize, usize)> {
+        self.upstreams.get(key).map(|upstream| (upstream.pool, upstream.shard))
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// Settings of the pool at `index`.
+    pub fn pool(&self, index: usize) -> &Arc<PoolSettings> {
+        &self.pools[index].settings
+    }
+
+    /// Tells everything that memory is held for, for tests of bounds: requests in upstreams' queues and open joins.
+    pub fn outstanding(&self) -> (usize, usize) {
+        (self.upstreams.iter().map(|(_, upstream)| upstream.queue.len()).sum(), self.joins.open_count())
+    }
+
+    fn touch_session(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            touch(&mut session.touched, &mut self.touched_sessions, key);
+        }
+    }
+
+    /// Ends the session if nothing more comes and it is owed nothing.
+    fn finish_if_drained(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let nothing_more = session.phase != SessionPhase::Open || session.ended && session.hold.is_none();
+        if nothing_more && session.outstanding() == 0 && session.output.is_empty() {
+            self.end_session(key);
+        }
+    }
+
+    fn end_session(&mut self, key: Key) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        self.pools[session.pool].sessions -= 1;
+        self.stats.pools[session.pool].sessions.add(-1);
+        for join in session.dissolve(&mut self.buffers) {
+            self.joins.forsake(&mut self.buffers, join);
+        }
+        self.actions.push_back(Action::End(key));
+    }
+
+    fn health_now(&self) -> Now {
+        Now { monotonic: self.now.as_micros().max(1), unix: self.unix_micros }
+    }
+}
+
+impl Pool {
+    fn new(settings: Arc<PoolSettings>, health: Arc<Health>) -> Result<Pool, shoal_topology::Error> {
+        let version = health.version();
+        let router = Router::new(&settings.pool, &health.live())?;
+        let lanes = settings.pool.shards.len() * 2 * usize::from(settings.server_connections);
+        Ok(Pool {
+            policies: Policies::new(settings.multi_key),
+            router,
+            health,
+            health_version: version,
+            readmit_at: u64::MAX,
+            lanes: vec![None; lanes],
+            sessions: 0,
+            settings,
+        })
+    }
+
+    /// Routes by the servers that are in now.
+    #[inline]
+    fn follow_health(&mut self, now: Time) {
+        if self.readmit_at <= now.as_micros() {
+            for server in self.health.due(now.as_micros()) {
+                self.health.readmit(server);
+            }
+        }
+        let version = self.health.version();
+        if version == self.health_version {
+            return;
+        }
+        self.health_version = version;
+        self.readmit_at = match self.settings.dialect {
+            Dialect::Nutcracker => self.health.next_due().unwrap_or(u64::MAX),
+            Dialect::Shoal => u64::MAX,
+        };
+        // The same pool had a router before, and liveness alone cannot make it fail.
+        if let Ok(router) = Router::new(&self.settings.pool, &self.health.live()) {
+            self.router = router;
+        }
+    }
+}
+
+#[inline]
+fn touch(touched: &mut bool, list: &mut Vec<Key>, key: Key) {
+    if !*touched {
+        *touched = true;
+        list.push(key);
+    }
+}

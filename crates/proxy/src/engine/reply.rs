@@ -1,0 +1,146 @@
+//! The way back: bytes of a server become replies of sessions.
+
+use shoal_resp::delimiter::Fed;
+
+use super::{Engine, touch};
+use crate::arena::Key;
+use crate::failure::Failure;
+use crate::join::JoinId;
+use crate::session::{Delivered, Protocol};
+use crate::settings::Dialect;
+use crate::upstream::Phase;
+
+/// An answer to AUTH, HELLO or SELECT that is longer than this is none.
+const GREETED_MAX: usize = 16 * 1024;
+
+impl Engine {
+    /// Takes what the server of `key` sent, in pieces of any size.
+    pub fn handle_upstream_bytes(&mut self, key: Key, bytes: &[u8]) {
+        let mut rest = bytes;
+        let mut replies = 0;
+        while !rest.is_empty() {
+            let Some(upstream) = self.upstreams.get_mut(key) else { return };
+            upstream.heard_at = self.now;
+            let (piece, last, kind) = match upstream.delimiter.feed(rest) {
+                Ok(Fed::Frame { len, kind }) => (&rest[..len], true, kind),
+                Ok(Fed::Partial) => (rest, false, upstream.delimiter.kind()),
+                Err(error) => {
+                    self.handle_upstream_failed(key, &Failure::Garbage(error.to_string()));
+                    return;
+                }
+            };
+            rest = &rest[piece.len()..];
+            if upstream.protocol == Protocol::Resp2 && !matches!(kind, b'+' | b'-' | b':' | b'$' | b'*') {
+                let what = format!("'{}' where RESP2 is spoken", char::from(kind).escape_default());
+                self.handle_upstream_failed(key, &Failure::Garbage(what));
+                return;
+            }
+            if kind == b'>' {
+                continue; // nobody here subscribes or tracks, so a push is for nobody
+            }
+            match upstream.phase {
+                Phase::Ready => {}
+                Phase::Greeting(_) => {
+                    if !self.handle_greeted(key, piece, last) {
+                        return;
+                    }
+                    continue;
+                }
+                Phase::Idle(_) | Phase::Connecting => return,
+            }
+            let pending = match upstream.queue.front() {
+                Some(pending) if !pending.forsaken || last => *pending,
+                Some(_) => continue,
+                None => {
+                    self.handle_upstream_failed(key, &Failure::Garbage("a reply to no request".to_owned()));
+                    return;
+                }
+            };
+            if last {
+                upstream.queue.pop_front();
+                replies += 1;
+            }
+            if pending.forsaken {
+                continue;
+            }
+            let Some(session) = self.sessions.get_mut(pending.session) else { continue };
+            match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
+                Delivered::Taken => {
+                    touch(&mut session.touched, &mut self.touched_sessions, pending.session);
+                    if session.hold.is_some() && session.hold_is_over() {
+                        self.resumable.push(pending.session);
+                    }
+                }
+                Delivered::Part(join) => {
+                    if self.joins.deliver(&mut self.buffers, join, pending.part, piece, last) {
+                        self.close_join(join);
+                    }
+                }
+            }
+        }
+        if let Some(upstream) = self.upstreams.get(key) {
+            let stats = &self.stats.pools[upstream.pool].servers[upstream.shard];
+            stats.responses.add(replies);
+            stats.response_bytes.add(bytes.len() as u64);
+            if replies > 0 {
+                self.pools[upstream.pool].health.replied(upstream.shard);
+            }
+        }
+    }
+
+    /// Takes a piece of an answer to a greeting; false if the upstream has failed by it.
+    fn handle_greeted(&mut self, key: Key, piece: &[u8], last: bool) -> bool {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return false };
+        self.buffers.append(&mut upstream.greeted, piece);
+        if upstream.greeted.len() > GREETED_MAX {
+            self.handle_upstream_failed(
+                key,
+                &Failure::Garbage("an endless answer to AUTH, HELLO or SELECT".to_owned()),
+            );
+            return false;
+        }
+        if !last {
+            return true;
+        }
+        let answer = std::mem::take(&mut upstream.greeted);
+        let refusal = answer.as_slice().first() == Some(&b'-');
+        let words = String::from_utf8_lossy(answer.as_slice()).trim_matches(['-', '\r', '\n']).to_owned();
+        self.buffers.release(answer);
+        let settings = &self.pools[upstream.pool].settings;
+        // Twemproxy does not look at the answer to AUTH: what the server says to each command tells the client.
+        let is_auth = settings.password.is_some() && !words.contains("DB index");
+        if refusal && !(settings.dialect == Dialect::Nutcracker && is_auth) {
+            self.handle_upstream_failed(key, &Failure::Greeting(words));
+            return false;
+        }
+        upstream.phase = match upstream.phase {
+            Phase::Greeting(left) if left > 1 => Phase::Greeting(left - 1),
+            _ => Phase::Ready,
+        };
+        touch(&mut upstream.touched, &mut self.touched_upstreams, key);
+        true
+    }
+
+    /// A reply went to `session`: it has something to send, and may take requests again.
+    pub(super) fn reply_taken(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.hold.is_some() && session.hold_is_over() {
+            self.resumable.push(key);
+        }
+        self.touch_session(key);
+    }
+
+    /// All parts of `join` are answered.
+    pub(super) fn close_join(&mut self, join: JoinId) {
+        let mut reply = crate::buffer::Buffer::default();
+        let out = self.buffers.lend(&mut reply);
+        let mut out = std::mem::take(out);
+        let (owner, sequence) = self.joins.close(&mut self.buffers, join, &mut out);
+        if let Some(session) = self.sessions.get_mut(owner) {
+            session.joined(&mut self.buffers, sequence, &out);
+            self.reply_taken(owner);
+        }
+        *reply.tail() = out;
+        self.buffers.release(reply);
+    }
+}

@@ -1,0 +1,489 @@
+//! The way out: bytes of a client become requests, and requests find their servers.
+
+use shoal_resp::command::{self, Command};
+use shoal_resp::encode;
+use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
+use shoal_topology::Route;
+
+use super::{Engine, touch};
+use crate::arena::Key;
+use crate::failure::Failure;
+use crate::join::JoinKind;
+use crate::local::{self, About, Local};
+use crate::policy::{ANYWHERE_KEY, Policy};
+use crate::session::{Hold, Phase, Protocol, Unfinished};
+use crate::upstream;
+
+/// Bytes of one request that are collected at most before it is forwarded.
+const REQUEST_MAX: usize = 1024 * 1024 * 1024;
+
+/// What became of a request.
+enum Taken {
+    /// It was answered, forwarded or refused.
+    Yes,
+    /// It must wait; the same bytes come again when the hold is over.
+    NotYet(Hold),
+}
+
+/// The request at hand.
+#[derive(Clone, Copy)]
+struct Request<'r> {
+    session: Key,
+    pool: usize,
+    protocol: Protocol,
+    lane: u16,
+    raw: &'r [u8],
+    args: &'r [Span],
+}
+
+impl<'r> Request<'r> {
+    fn word(&self, index: usize) -> &'r [u8] {
+        self.args[index].of(self.raw)
+    }
+}
+
+impl Engine {
+    /// Takes what the client of `key` sent, in pieces of any size.
+    pub fn handle_session_bytes(&mut self, key: Key, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.phase != Phase::Open {
+            return; // what comes after QUIT or after an error of protocol is not read
+        }
+        if session.input.is_empty() && session.hold.is_none() {
+            let used = self.take_requests(key, bytes);
+            if used < bytes.len()
+                && let Some(session) = self.sessions.get_mut(key)
+                && session.phase == Phase::Open
+            {
+                self.buffers.append(&mut session.input, &bytes[used..]);
+            }
+        } else {
+            self.buffers.append(&mut session.input, bytes);
+            if session.hold.is_none() {
+                self.take_input(key);
+            }
+        }
+    }
+
+    /// The reason to hold `key` may be over: goes on with what has arrived, and reads on if nothing is left of it.
+    pub(super) fn resume(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.hold.take().is_none() {
+            return;
+        }
+        self.take_input(key);
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.hold.is_none() {
+            self.actions.push_back(super::Action::Read(key));
+            self.finish_if_drained(key);
+        }
+    }
+
+    /// Takes the requests that have arrived whole in the session's input.
+    fn take_input(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut input = std::mem::take(&mut session.input);
+        let used = self.take_requests(key, input.as_slice());
+        input.consume(used);
+        self.buffers.reclaim(&mut input);
+        match self.sessions.get_mut(key) {
+            Some(session) => session.input = input,
+            None => self.buffers.release(input),
+        }
+    }
+
+    /// Takes requests from the front of `bytes`; how many bytes of them are done with.
+    fn take_requests(&mut self, key: Key, bytes: &[u8]) -> usize {
+        let mut args = std::mem::take(&mut self.args);
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(session) = self.sessions.get_mut(key) else { break };
+            if session.phase != Phase::Open {
+                break;
+            }
+            if let Err(hold) = session.capacity() {
+                session.hold = Some(hold);
+                break;
+            }
+            let rest = &bytes[at..];
+            let mut progress = Progress::default();
+            if let Some(unfinished) = session.unfinished.take() {
+                (progress, args) = (unfinished.progress, unfinished.args);
+            }
+            match resume_request(rest, &self.limits, &mut progress, &mut args) {
+                Ok(Parsed::Request { len, inline: false }) => {
+                    match self.take_request(key, &rest[..len], &args) {
+                        Taken::Yes => at += len,
+                        Taken::NotYet(hold) => {
+                            self.hold(key, hold);
+                            break;
+                        }
+                    }
+                }
+                Ok(Parsed::Request { len, inline: true }) => {
+                    match self.take_inline(key, &rest[..len], &mut args) {
+                        Taken::Yes => at += len,
+                        Taken::NotYet(hold) => {
+                            self.hold(key, hold);
+                            break;
+                        }
+                    }
+                }
+                Ok(Parsed::Nothing { len }) => at += len,
+                Ok(Parsed::Partial { .. }) if rest.len() > REQUEST_MAX => {
+                    self.end_with_error(
+                        key,
+                        "ERR Protocol error: the request is longer than the proxy collects",
+                    );
+                    break;
+                }
+                Ok(Parsed::Partial { declared }) => {
+                    // Small ones are read again from their start, which is cheaper than to remember.
+                    if declared > 0 && rest.len() > 4096 {
+                        session.unfinished =
+                            Some(Box::new(Unfinished { progress, args: std::mem::take(&mut args) }));
+                    }
+                    break;
+                }
+                Err(error) => {
+                    self.end_with_error(key, &format!("ERR {error}"));
+                    break;
+                }
+            }
+        }
+        self.args = args;
+        at
+    }
+
+    fn hold(&mut self, key: Key, hold: Hold) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.hold = Some(hold);
+        if let Hold::Upstream(full) = hold
+            && let Some(upstream) = self.upstreams.get_mut(full)
+        {
+            upstream.holding.push(key);
+        }
+    }
+
+    /// Answers `error` and takes nothing more from this client.
+    fn end_with_error(&mut self, key: Key, error: &str) {
+        self.answer_error(key, error);
+        if let Some(session) = self.sessions.get_mut(key) {
+            self.stats.pools[session.pool].client_err.add(1);
+            session.phase = Phase::Draining;
+        }
+    }
+
+    fn answer_error(&mut self, key: Key, error: &str) {
+        let mut out = Vec::with_capacity(error.len() + 3);
+        encode::error(&mut out, error);
+        self.answer(key, &out);
+    }
+
+    fn answer(&mut self, key: Key, reply: &[u8]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.answer(&mut self.buffers, reply);
+        touch(&mut session.touched, &mut self.touched_sessions, key);
+    }
+
+    fn take_inline(&mut self, key: Key, line: &[u8], args: &mut Vec<Span>) -> Taken {
+        let mut rewritten = Vec::with_capacity(line.len() + 32);
+        if let Err(error) = inline_to_multibulk(line, &mut rewritten) {
+            self.end_with_error(key, &format!("ERR {error}"));
+            return Taken::Yes;
+        }
+        match resume_request(&rewritten, &self.limits, &mut Progress::default(), args) {
+            Ok(Parsed::Request { .. }) => self.take_request(key, &rewritten, args),
+            // A line of blanks asks for nothing.
+            _ => Taken::Yes,
+        }
+    }
+
+    #[inline]
+    fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
+        let Some(session) = self.sessions.get(key) else { return Taken::Yes };
+        let (pool, authenticated) = (session.pool, session.authenticated);
+        let request =
+            Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
+        self.stats.pools[pool].requests.add(1);
+        let Some(command) = command::lookup(request.word(0)) else {
+            return self.refuse(request, authenticated, local::unknown_command(raw, args));
+        };
+        let policy = self.pools[pool].policies.of(command);
+        if !authenticated && !matches!(policy, Policy::Local(local) if local.before_auth()) {
+            self.answer(key, local::no_auth(self.pools[pool].settings.dialect));
+            return Taken::Yes;
+        }
+        if !command.accepts(args.len()) && policy != Policy::Refused {
+            return self.refuse(request, true, wrong_arity(command.name));
+        }
+        match policy {
+            Policy::FirstKey => self.forward_key(request, request.word(1)),
+            Policy::Local(local) => self.take_local(request, local),
+            // Of one key: it is passed on as it came.
+            Policy::Split(kind) if args.len() == 1 + kind.words_per_key() => {
+                self.forward_key(request, request.word(1))
+            }
+            Policy::Split(kind) => self.split(request, kind, command),
+            Policy::Keys => self.forward_keys(request, command),
+            Policy::Anywhere => self.forward_key(request, ANYWHERE_KEY),
+            Policy::Container => self.take_contained(request, command),
+            Policy::Refused => self.refuse(request, true, local::unknown_command(raw, args)),
+        }
+    }
+
+    fn refuse(&mut self, request: Request<'_>, authenticated: bool, error: String) -> Taken {
+        if authenticated {
+            self.answer_error(request.session, &error);
+        } else {
+            self.answer(request.session, local::no_auth(self.pools[request.pool].settings.dialect));
+        }
+        Taken::Yes
+    }
+
+    fn take_local(&mut self, request: Request<'_>, local: Local) -> Taken {
+        let about = About {
+            uptime_seconds: self.now.as_micros() / 1_000_000,
+            sessions: self.pools[request.pool].sessions,
+        };
+        let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        if local.is_barrier() && session.outstanding() > 0 {
+            return Taken::NotYet(Hold::Barrier);
+        }
+        let settings = &self.pools[request.pool].settings;
+        local::answer(local, session, settings, about, request.raw, request.args, &mut self.buffers);
+        touch(&mut session.touched, &mut self.touched_sessions, request.session);
+        Taken::Yes
+    }
+
+    /// A command whose second word decides, such as OBJECT ENCODING.
+    fn take_contained(&mut self, request: Request<'_>, container: &Command) -> Taken {
+        if request.args.len() < 2 {
+            return self.refuse(request, true, wrong_arity(container.name));
+        }
+        let Some(command) = command::lookup_sub(container, request.word(1)) else {
+            return self.refuse(request, true, local::unknown_subcommand(container.name, request.word(1)));
+        };
+        match self.pools[request.pool].policies.of(command) {
+            Policy::Keys | Policy::FirstKey if !command.accepts(request.args.len()) => {
+                self.refuse(request, true, wrong_arity(command.name))
+            }
+            Policy::Keys | Policy::FirstKey => self.forward_keys(request, command),
+            _ => self.refuse(request, true, local::unknown_subcommand(container.name, request.word(1))),
+        }
+    }
+
+    #[inline]
+    fn forward_key(&mut self, request: Request<'_>, key: &[u8]) -> Taken {
+        match self.pools[request.pool].router.route(key, &mut self.random) {
+            Route::Shard(shard) => self.forward(request, shard),
+            unroutable => self.refuse_unroutable(request, &unroutable),
+        }
+    }
+
+    #[cold]
+    fn refuse_unroutable(&mut self, request: Request<'_>, route: &Route) -> Taken {
+        let mut error = Vec::new();
+        match route {
+            Route::BadKey(why) => encode::error(&mut error, &format!("ERR {why}")),
+            _ => Failure::AllEjected.write(&mut error, &self.pools[request.pool].settings, None),
+        }
+        self.stats.pools[request.pool].forward_error.add(1);
+        self.answer(request.session, &error);
+        Taken::Yes
+    }
+
+    /// Appends the request to the upstream of `shard`, and its slot to the session.
+    #[inline]
+    fn forward(&mut self, request: Request<'_>, shard: usize) -> Taken {
+        let key = match self.upstream(request.pool, shard, request.protocol, request.lane) {
+            Ok(key) => key,
+            Err(failure) => {
+                let mut error = Vec::new();
+                failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
+                self.stats.pools[request.pool].forward_error.add(1);
+                self.answer(request.session, &error);
+                return Taken::Yes;
+            }
+        };
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Taken::Yes };
+        if upstream.output.len() >= upstream::OUTPUT_MAX {
+            return Taken::NotYet(Hold::Upstream(key));
+        }
+        let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        let sequence = session.expect_reply();
+        self.buffers.append(&mut upstream.output, request.raw);
+        upstream.queued(request.session, sequence, 0, request.raw.len(), self.now);
+        touch(&mut upstream.touched, &mut self.touched_upstreams, key);
+        let stats = &self.stats.pools[request.pool].servers[shard];
+        stats.requests.add(1);
+        stats.request_bytes.add(request.raw.len() as u64);
+        let timeout = self.pools[request.pool].settings.timeout;
+        self.note_deadline(timeout);
+        Taken::Yes
+    }
+
+    /// Forwards a command whose keys must all lie on one shard.
+    fn forward_keys(&mut self, request: Request<'_>, command: &Command) -> Taken {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        let found = command.keys(request.raw, request.args, &mut keys);
+        let taken = match found {
+            // Whatever server gets it says what is wrong, in Redis's words.
+            Err(_) => self.forward_key(request, ANYWHERE_KEY),
+            Ok(()) => self.forward_found(request, command, &keys),
+        };
+        self.keys = keys;
+        taken
+    }
+
+    fn forward_found(&mut self, request: Request<'_>, command: &Command, keys: &[usize]) -> Taken {
+        let name = command.name.to_ascii_lowercase();
+        let pool = &self.pools[request.pool];
+        let as_nutcracker = pool.settings.multi_key == crate::settings::MultiKey::AsNutcracker;
+        let several = pool.settings.pool.shards.len() > 1;
+        if blocks(command, &request) {
+            return self.refuse(request, true, local::unknown_command(request.raw, request.args));
+        }
+        if several && !as_nutcracker && sorts_by_other_keys(command, &request) {
+            return self.refuse(
+                request,
+                true,
+                format!(
+                    "ERR '{name}' with BY or GET reads keys that may lie on other shards of pool {}",
+                    pool.settings.pool.name
+                ),
+            );
+        }
+        let Some((&first, others)) = keys.split_first() else {
+            return self.refuse(
+                request,
+                true,
+                format!("ERR '{name}' names no key, so it has no shard in pool {}", pool.settings.pool.name),
+            );
+        };
+        let home = pool.router.route(request.word(first), &mut self.random);
+        let Route::Shard(shard) = home else { return self.refuse_unroutable(request, &home) };
+        if !as_nutcracker {
+            for &other in others {
+                if pool.router.route(request.word(other), &mut self.random) != home {
+                    let pool = &pool.settings.pool.name;
+                    return self.refuse(
+                        request,
+                        true,
+                        format!(
+                            "CROSSSLOT keys of '{name}' lie on several shards of pool {pool}: give them one hash tag, or set \
+                             multi_key: as-nutcracker"
+                        ),
+                    );
+                }
+            }
+        }
+        self.forward(request, shard)
+    }
+
+    /// Splits a request by shards: one part a shard, its keys in the client's order, parts in server order.
+    fn split(&mut self, request: Request<'_>, kind: JoinKind, command: &Command) -> Taken {
+        let step = kind.words_per_key();
+        let words = request.args.len() - 1;
+        if !words.is_multiple_of(step) {
+            return self.refuse(request, true, wrong_arity(command.name));
+        }
+        let mut homes = Vec::with_capacity(words / step);
+        for word in (1..=words).step_by(step) {
+            match self.pools[request.pool].router.route(request.word(word), &mut self.random) {
+                Route::Shard(shard) => homes.push(shard),
+                unroutable => return self.refuse_unroutable(request, &unroutable),
+            }
+        }
+        let shards = self.pools[request.pool].settings.pool.shards.len();
+        let mut keys_of = vec![0usize; shards];
+        for &home in &homes {
+            keys_of[home] += 1;
+        }
+        if let Some(full) = self.full_upstream(request, &keys_of) {
+            return Taken::NotYet(Hold::Upstream(full));
+        }
+        let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        let join = self.joins.open(kind, request.session);
+        let sequence = session.expect_parts(join);
+        self.joins.get_mut(join).sequence = sequence;
+        let order: Vec<usize> =
+            self.pools[request.pool].router.order().iter().map(|&shard| shard.into()).collect();
+        let mut part_of = vec![0u16; shards];
+        let used: Vec<usize> = order.into_iter().filter(|&shard| keys_of[shard] > 0).collect();
+        for &shard in &used {
+            part_of[shard] = self.joins.get_mut(join).add_part();
+        }
+        self.joins.get_mut(join).part_of_key.extend(homes.iter().map(|&home| part_of[home]));
+        let name = command.name.to_ascii_lowercase();
+        for &shard in &used {
+            let key = match self.upstream(request.pool, shard, request.protocol, request.lane) {
+                Ok(key) => key,
+                Err(failure) => {
+                    let mut error = Vec::new();
+                    failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
+                    self.fail_request(request.session, sequence, part_of[shard], &error, false);
+                    continue;
+                }
+            };
+            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+            let out = self.buffers.lend(&mut upstream.output);
+            let before = out.len();
+            encode::array_len(out, 1 + keys_of[shard] * step);
+            encode::bulk(out, name.as_bytes());
+            for (index, _) in homes.iter().enumerate().filter(|&(_, &home)| home == shard) {
+                for word in 0..step {
+                    encode::bulk(out, request.word(1 + index * step + word));
+                }
+            }
+            let length = out.len() - before;
+            upstream.queued(request.session, sequence, part_of[shard], length, self.now);
+            touch(&mut upstream.touched, &mut self.touched_upstreams, key);
+            let stats = &self.stats.pools[request.pool].servers[shard];
+            stats.requests.add(1);
+            stats.request_bytes.add(length as u64);
+        }
+        let timeout = self.pools[request.pool].settings.timeout;
+        self.note_deadline(timeout);
+        Taken::Yes
+    }
+
+    /// An upstream that the request needs and whose queue is full.
+    fn full_upstream(&mut self, request: Request<'_>, keys_of: &[usize]) -> Option<Key> {
+        for (shard, _) in keys_of.iter().enumerate().filter(|&(_, &keys)| keys > 0) {
+            if let Ok(key) = self.upstream(request.pool, shard, request.protocol, request.lane)
+                && self
+                    .upstreams
+                    .get(key)
+                    .is_some_and(|upstream| upstream.output.len() >= upstream::OUTPUT_MAX)
+            {
+                return Some(key);
+            }
+        }
+        None
+    }
+}
+
+fn wrong_arity(name: &str) -> String {
+    format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase().replace(' ', "|"))
+}
+
+/// Whether XREAD or XREADGROUP asks to wait, which would stop everybody on a shared connection.
+fn blocks(command: &Command, request: &Request<'_>) -> bool {
+    matches!(command.name, "XREAD" | "XREADGROUP")
+        && (1..request.args.len())
+            .map(|index| request.word(index))
+            .take_while(|word| !word.eq_ignore_ascii_case(b"STREAMS"))
+            .any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
+}
+
+/// Whether SORT reads keys by a pattern.
+fn sorts_by_other_keys(command: &Command, request: &Request<'_>) -> bool {
+    matches!(command.name, "SORT" | "SORT_RO")
+        && (2..request.args.len().saturating_sub(1)).any(|index| {
+            let (option, pattern) = (request.word(index), request.word(index + 1));
+            (option.eq_ignore_ascii_case(b"BY") && pattern.contains(&b'*'))
+                || (option.eq_ignore_ascii_case(b"GET") && pattern != b"#")
+        })
+}

@@ -1,0 +1,170 @@
+//! Upstreams: which one a session uses, how it is opened, and what its failure means for those who waited on it.
+
+use shoal_resp::encode;
+
+use super::{Action, Engine, touch};
+use crate::arena::Key;
+use crate::failure::Failure;
+use crate::session::{Delivered, Protocol};
+use crate::settings::Dialect;
+use crate::time::Time;
+use crate::upstream::{Phase, Upstream};
+use std::time::Duration;
+
+/// The pause after the first failure to connect; it doubles up to [`RECONNECT_PAUSE_MAX`], with jitter.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// The upstream of `lane` to `shard`, opened if it is not; an error if it failed a moment ago.
+    #[inline]
+    pub(super) fn upstream(
+        &mut self,
+        pool: usize,
+        shard: usize,
+        protocol: Protocol,
+        lane: u16,
+    ) -> Result<Key, Failure> {
+        let entry = &mut self.pools[pool];
+        let lanes = usize::from(entry.settings.server_connections);
+        let place = (shard * 2 + usize::from(protocol == Protocol::Resp3)) * lanes + usize::from(lane);
+        let key = match entry.lanes[place] {
+            Some(key) => key,
+            None => {
+                let key = self.upstreams.insert(Upstream::new(pool, shard, protocol));
+                entry.lanes[place] = Some(key);
+                key
+            }
+        };
+        if let Some(upstream) = self.upstreams.get_mut(key)
+            && let Phase::Idle(not_before) = upstream.phase
+        {
+            if self.now < not_before {
+                return Err(Failure::BackingOff);
+            }
+            self.connect(key);
+        }
+        Ok(key)
+    }
+
+    /// Opens the upstreams of all servers, as `preconnect` asks for.
+    pub fn preconnect(&mut self) {
+        for pool in 0..self.pools.len() {
+            if !self.pools[pool].settings.preconnect {
+                continue;
+            }
+            for shard in 0..self.pools[pool].settings.pool.shards.len() {
+                for lane in 0..self.pools[pool].settings.server_connections {
+                    // A server that is down is no reason not to start.
+                    let _ = self.upstream(pool, shard, Protocol::Resp2, lane);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        upstream.phase = Phase::Connecting;
+        upstream.heard_at = self.now;
+        let stats = &self.stats.pools[upstream.pool].servers[upstream.shard];
+        stats.connections.add(1);
+        stats.connections_total.add(1);
+        self.actions.push_back(Action::Connect(key));
+    }
+
+    /// The connection that [`Action::Connect`] asked for stands.
+    pub fn handle_upstream_connected(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let settings = &self.pools[upstream.pool].settings;
+        let out = self.buffers.lend(&mut upstream.greeting);
+        let mut greetings = 0;
+        let password = settings.password.as_ref().map(|secret| secret.reveal().as_bytes());
+        match (upstream.protocol, password) {
+            (Protocol::Resp3, None) => encode::command(out, &[b"HELLO", b"3"]),
+            (Protocol::Resp3, Some(password)) => {
+                encode::command(out, &[b"HELLO", b"3", b"AUTH", b"default", password]);
+            }
+            (Protocol::Resp2, Some(password)) => encode::command(out, &[b"AUTH", password]),
+            (Protocol::Resp2, None) => greetings -= 1,
+        }
+        greetings += 1;
+        if settings.database != 0 {
+            encode::command(out, &[b"SELECT", settings.database.to_string().as_bytes()]);
+            greetings += 1;
+        }
+        self.buffers.reclaim(&mut upstream.greeting);
+        upstream.attempts = 0;
+        upstream.heard_at = self.now;
+        upstream.phase = if greetings == 0 { Phase::Ready } else { Phase::Greeting(greetings as u8) };
+        touch(&mut upstream.touched, &mut self.touched_upstreams, key);
+    }
+
+    /// The connection of `key` failed, or could not be made: everybody who waits on it is told.
+    pub fn handle_upstream_failed(&mut self, key: Key, failure: &Failure) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if matches!(upstream.phase, Phase::Idle(_)) {
+            return;
+        }
+        let (pool, shard) = (upstream.pool, upstream.shard);
+        let begun = !upstream.delimiter.is_fresh();
+        let connecting = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
+        let waiting = upstream.reset();
+        let holding = std::mem::take(&mut upstream.holding);
+        upstream.attempts = if connecting { upstream.attempts + 1 } else { 0 };
+        let attempts = upstream.attempts;
+        for buffer in [&mut upstream.output, &mut upstream.greeting, &mut upstream.greeted] {
+            self.buffers.release(std::mem::take(buffer));
+        }
+        let settings = self.pools[pool].settings.clone();
+        let stats = &self.stats.pools[pool].servers[shard];
+        stats.connections.add(-1);
+        match failure {
+            Failure::Closed => stats.server_eof.add(1),
+            Failure::TimedOut => stats.server_timedout.add(1),
+            _ => stats.server_err.add(1),
+        }
+        // In our own words a server that closes an idle connection has not failed.
+        if settings.dialect == Dialect::Nutcracker || connecting || !waiting.is_empty() {
+            self.pools[pool].health.failed(shard, self.health_now());
+        }
+        let not_before = match settings.dialect {
+            Dialect::Nutcracker => Time::default(),
+            Dialect::Shoal if !connecting => self.now,
+            Dialect::Shoal => self.now + self.reconnect_pause(attempts),
+        };
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.phase = Phase::Idle(not_before);
+        }
+        let mut error = Vec::new();
+        failure.write(&mut error, &settings, Some(shard));
+        for (nth, pending) in waiting.iter().enumerate() {
+            if !pending.forsaken {
+                self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
+            }
+        }
+        self.resumable.extend(holding);
+        self.actions.push_back(Action::Disconnect(key));
+    }
+
+    fn reconnect_pause(&mut self, attempts: u32) -> Duration {
+        let pause =
+            RECONNECT_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(RECONNECT_PAUSE_MAX);
+        // Between half of the pause and the whole of it, so that workers and proxies do not come all at once.
+        let half = pause / 2;
+        half + half.mul_f64(f64::from(self.random.next() % 1024) / 1024.0)
+    }
+
+    /// Answers a forwarded request, or a part of one, with `error` instead of the server's reply.
+    pub(super) fn fail_request(&mut self, session: Key, sequence: u32, part: u16, error: &[u8], begun: bool) {
+        let Some(entry) = self.sessions.get_mut(session) else { return };
+        self.stats.pools[entry.pool].forward_error.add(1);
+        match entry.replace(&mut self.buffers, sequence, error, begun) {
+            Delivered::Taken => self.reply_taken(session),
+            Delivered::Part(join) => {
+                if self.joins.replace(&mut self.buffers, join, part, error) {
+                    self.close_join(join);
+                }
+            }
+        }
+    }
+}

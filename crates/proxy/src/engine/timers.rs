@@ -1,0 +1,113 @@
+//! What happens because time has passed.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::failure::Failure;
+use crate::settings::Dialect;
+use crate::time::Time;
+use crate::upstream::Phase;
+
+/// How often unused memory goes back.
+const SHRINK_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// When [`Engine::handle_timeout`] is to be called next, at the latest.
+    pub fn poll_timeout(&self) -> Time {
+        self.next_deadline.min(self.next_gather).min(self.next_shrink)
+    }
+
+    /// Does what is due: requests time out, batches that gathered long enough go out, unused memory goes back.
+    pub fn handle_timeout(&mut self) {
+        if self.now >= self.next_gather {
+            self.next_gather = Time::NEVER; // polling sends what is due, and sets it again for the rest
+        }
+        if self.now >= self.next_shrink {
+            self.next_shrink = self.now + SHRINK_EVERY;
+            self.buffers.shrink();
+            self.publish();
+        }
+        if self.now >= self.next_deadline {
+            self.expire();
+        }
+    }
+
+    /// Notes that a request was queued now, so that its deadline is looked at in time.
+    #[inline]
+    pub(super) fn note_deadline(&mut self, timeout: Option<Duration>) {
+        if let Some(timeout) = timeout {
+            self.next_deadline = self.next_deadline.min(self.now + timeout);
+        }
+    }
+
+    /// Fails the requests whose time is over. The oldest of a queue is always due first, so only fronts are looked at.
+    fn expire(&mut self) {
+        self.next_deadline = Time::NEVER;
+        for key in self.upstreams.keys() {
+            let Some(upstream) = self.upstreams.get(key) else { continue };
+            let pool = upstream.pool;
+            let Some(timeout) = self.pools[pool].settings.timeout else { continue };
+            let Some(front) = upstream.queue.iter().find(|pending| !pending.forsaken) else { continue };
+            if self.now < front.queued_at + timeout {
+                self.next_deadline = self.next_deadline.min(front.queued_at + timeout);
+                continue;
+            }
+            // A server that has been silent all that time takes nothing on this connection any more. One that goes on
+            // answering others is merely behind: in our own words the late request fails alone.
+            let silent = upstream.heard_at + timeout <= self.now || upstream.phase != Phase::Ready;
+            match self.pools[pool].settings.dialect {
+                Dialect::Shoal if !silent => self.expire_alone(key, timeout),
+                _ => self.handle_upstream_failed(key, &Failure::TimedOut),
+            }
+        }
+    }
+
+    fn expire_alone(&mut self, key: crate::arena::Key, timeout: Duration) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let (pool, shard) = (upstream.pool, upstream.shard);
+        let begun = !upstream.delimiter.is_fresh();
+        let mut late = Vec::new();
+        for (nth, pending) in upstream.queue.iter_mut().enumerate() {
+            if pending.queued_at + timeout > self.now {
+                self.next_deadline = self.next_deadline.min(pending.queued_at + timeout);
+                break;
+            }
+            let is_arriving = begun && nth == 0;
+            if !pending.forsaken && !is_arriving {
+                pending.forsaken = true; // its reply, should it still come, is dropped
+                late.push(*pending);
+            }
+        }
+        if begun && late.is_empty() {
+            // A reply is on its way in; look again soon.
+            self.next_deadline = self.next_deadline.min(self.now + timeout);
+        }
+        let mut error = Vec::new();
+        Failure::TimedOut.write(&mut error, &self.pools[pool].settings, Some(shard));
+        for pending in late {
+            self.fail_request(pending.session, pending.sequence, pending.part, &error, false);
+        }
+    }
+
+    /// Publishes the depths of queues.
+    fn publish(&mut self) {
+        let mut depths: Vec<Vec<[u64; 4]>> =
+            self.pools.iter().map(|pool| vec![[0; 4]; pool.settings.pool.shards.len()]).collect();
+        for (_, upstream) in self.upstreams.iter() {
+            let (sent, unsent) = upstream.backlog();
+            let depth = &mut depths[upstream.pool][upstream.shard];
+            depth[0] += unsent as u64;
+            depth[1] += upstream.output.len() as u64;
+            depth[2] += sent as u64;
+            depth[3] += upstream.unanswered_bytes();
+        }
+        for (pool, depths) in self.stats.pools.iter().zip(depths) {
+            for (server, [in_queue, in_bytes, out_queue, out_bytes]) in pool.servers.iter().zip(depths) {
+                server.in_queue.set(in_queue as i64);
+                server.in_queue_bytes.set(in_bytes as i64);
+                server.out_queue.set(out_queue as i64);
+                server.out_queue_bytes.set(out_bytes as i64);
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What can go wrong before a proxy serves. Once it serves, failures are answers to clients, counts and log lines.
+
+use std::path::PathBuf;
+
+/// Why a proxy does not start, or a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `proxy.yml` is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Line and what is wrong there.
+        reason: String,
+    },
+    /// `nutcracker.yml` is not what it should be.
+    #[error("{}", path.display())]
+    Nutcracker {
+        /// The file.
+        path: PathBuf,
+        /// Line, pool, key, and what is wrong there.
+        source: Box<shoal_topology::nutcracker::Error>,
+    },
+    /// The pools make no topology.
+    #[error("{}", path.display())]
+    Topology {
+        /// The file that says so.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<shoal_topology::Error>,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {what}")]
+    Listen {
+        /// The address as configured.
+        address: String,
+        /// The pool, or which port of the process.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system refuses what an event loop needs.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The statistics or admin listener failed.
+    #[error("cannot serve {what}")]
+    Serve {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}

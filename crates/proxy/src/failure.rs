@@ -1,0 +1,80 @@
+//! What a client is told when its request could not be forwarded or was not answered.
+
+use std::time::Duration;
+
+use shoal_resp::encode;
+
+use crate::settings::{Dialect, PoolSettings};
+
+/// Why a server did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The reply did not come within the pool's `timeout`.
+    TimedOut,
+    /// The connection was refused.
+    Refused,
+    /// All servers of the pool are ejected.
+    AllEjected,
+    /// Its name could not be resolved.
+    NameUnknown,
+    /// It closed the connection.
+    Closed,
+    /// It reset the connection.
+    Reset,
+    /// Its reply is not RESP, or answers no request.
+    Garbage(String),
+    /// It refused our AUTH, HELLO or SELECT, in these words.
+    Greeting(String),
+    /// It failed a moment ago, and the next attempt is not due.
+    BackingOff,
+    /// Something else that the system says in these words.
+    Other(String),
+}
+
+impl Failure {
+    /// Appends the error as the pool's dialect words it. `shard` is the index of the server, where one is to blame.
+    pub fn write(&self, out: &mut Vec<u8>, pool: &PoolSettings, shard: Option<usize>) {
+        match pool.dialect {
+            Dialect::Nutcracker => encode::error(out, &format!("ERR {}", self.as_nutcracker())),
+            Dialect::Shoal => encode::error(out, &self.named(pool, shard)),
+        }
+    }
+
+    /// The words of `strerror(3)`, which Twemproxy answers.
+    fn as_nutcracker(&self) -> &str {
+        match self {
+            Failure::TimedOut => "Connection timed out",
+            Failure::Refused | Failure::AllEjected | Failure::BackingOff => "Connection refused",
+            Failure::NameUnknown => "Host is down",
+            Failure::Closed => "unknown",
+            Failure::Reset => "Connection reset by peer",
+            Failure::Garbage(_) | Failure::Greeting(_) => "Invalid argument",
+            Failure::Other(words) => words,
+        }
+    }
+
+    fn named(&self, pool: &PoolSettings, shard: Option<usize>) -> String {
+        let name = &pool.pool.name;
+        let Some(shard) = shard.and_then(|index| pool.pool.shards.get(index)) else {
+            return format!("ERR all shards of pool {name} are ejected");
+        };
+        let shard = &shard.name;
+        let what = match self {
+            Failure::TimedOut => format!("timed out: no reply within {}", milliseconds(pool.timeout)),
+            Failure::Refused => "refused the connection".to_owned(),
+            Failure::AllEjected => "is ejected, as all are".to_owned(),
+            Failure::NameUnknown => "has a name that cannot be resolved".to_owned(),
+            Failure::Closed => "closed the connection before it answered".to_owned(),
+            Failure::Reset => "reset the connection before it answered".to_owned(),
+            Failure::Garbage(what) => format!("sent what is no reply: {what}"),
+            Failure::Greeting(words) => format!("refused the proxy: {words}"),
+            Failure::BackingOff => "is down; it is tried again in a moment".to_owned(),
+            Failure::Other(words) => format!("failed: {words}"),
+        };
+        format!("ERR shard {shard} of pool {name} {what}")
+    }
+}
+
+fn milliseconds(span: Option<Duration>) -> String {
+    format!("{} ms", span.unwrap_or_default().as_millis())
+}

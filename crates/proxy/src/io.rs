@@ -1,0 +1,24 @@
+//! Everything that waits: sockets, clocks, threads, signals. What they mean is decided in [`crate::engine`].
+//!
+//! ```text
+//!   main thread:  accept ──▶ inbox of the worker with the fewest sessions; signals
+//!   worker × n:   epoll ──▶ Engine ──▶ send
+//!   resolver:     names to addresses, off the loops     prober: ejected servers, before they return
+//!   stats, admin: sums over the workers' counters
+//! ```
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the room where waiting is allowed"
+)]
+
+pub(crate) mod admin;
+pub(crate) mod inbox;
+pub(crate) mod listener;
+pub mod log;
+pub(crate) mod prober;
+pub mod process;
+pub(crate) mod resolver;
+pub(crate) mod secret_file;
+pub(crate) mod stats_port;
+pub(crate) mod worker;

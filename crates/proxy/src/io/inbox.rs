@@ -1,0 +1,73 @@
+//! What other threads hand to a worker: new clients, resolved names, orders. Never on the way of a request.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::arena::Key;
+
+/// Something handed to a worker.
+#[derive(Debug)]
+pub enum Message {
+    /// A client has connected.
+    Client {
+        /// To this pool.
+        pool: usize,
+        /// On this socket, non-blocking already.
+        socket: OwnedFd,
+        /// From there.
+        peer: Box<str>,
+    },
+    /// A name that an upstream asked for was looked up.
+    Resolved {
+        /// The upstream, by the worker's own name for the attempt.
+        attempt: Key,
+        /// The addresses; empty if there are none.
+        addresses: Vec<SocketAddr>,
+    },
+    /// End all sessions and stop.
+    Stop,
+}
+
+/// A worker's letter box.
+#[derive(Debug)]
+pub struct Inbox {
+    messages: Mutex<Vec<Message>>,
+    bell: OwnedFd,
+    /// Sessions that the worker has or has been handed; what new clients are steered by.
+    pub sessions: AtomicUsize,
+}
+
+impl Inbox {
+    /// An empty letter box.
+    pub fn new() -> rustix::io::Result<Inbox> {
+        let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Inbox { messages: Mutex::new(Vec::new()), bell, sessions: AtomicUsize::new(0) })
+    }
+
+    /// Puts `message` in and wakes the worker.
+    pub fn post(&self, message: Message) {
+        if matches!(message, Message::Client { .. }) {
+            self.sessions.fetch_add(1, Ordering::Relaxed);
+        }
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        // A bell that is full rings already.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Takes everything out.
+    pub fn take(&self) -> Vec<Message> {
+        let mut rung = [0; 8];
+        // Nothing to read means that somebody else's ring was answered already.
+        let _ = rustix::io::read(&self.bell, &mut rung);
+        std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Readable when there is something to take.
+    pub fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}

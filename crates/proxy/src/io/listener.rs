@@ -1,0 +1,193 @@
+//! The sockets that clients connect to, and the steering of clients to workers.
+//!
+//! One thread accepts for all workers and hands each client to the one with the fewest sessions: with SO_REUSEPORT the
+//! kernel would throw dice instead, and with one listener in several epolls the last to sleep would get most.
+
+use std::net::{TcpListener, ToSocketAddrs as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
+
+use super::inbox::{Inbox, Message};
+use super::log;
+use crate::error::Error;
+use crate::settings::{Listen, PoolSettings, Settings};
+
+/// One listening socket and the pool behind it.
+#[derive(Debug)]
+pub struct Listener {
+    pool: usize,
+    keepalive: bool,
+    socket: OwnedFd,
+    /// A unix socket's path, removed when the listener goes.
+    path: Option<String>,
+}
+
+impl Listener {
+    /// Listens where the settings of pool number `pool` say.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub fn bind(pool: usize, settings: &PoolSettings) -> Result<Listener, Error> {
+        let failed = |source| Error::Listen {
+            address: settings.listen.to_string(),
+            what: format!("pool {}", settings.pool.name),
+            source,
+        };
+        let (socket, path) = match &settings.listen {
+            Listen::Tcp { host, port } => (bind_tcp(host, *port, settings.backlog).map_err(failed)?, None),
+            Listen::Unix { path, mode } => {
+                (bind_unix(path, *mode, settings.backlog).map_err(failed)?, Some(path.clone()))
+            }
+        };
+        Ok(Listener { pool, keepalive: settings.tcp_keepalive, socket, path })
+    }
+
+    /// The socket, to wait on.
+    pub fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// Accepts everybody who waits and hands them to `workers`. `reserve` is a descriptor to close when there is no other,
+    /// so that a client can be refused rather than left waiting.
+    pub fn accept(&self, workers: &[Arc<Inbox>], reserve: &mut Option<OwnedFd>) {
+        loop {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            match rustix::net::acceptfrom_with(&self.socket, flags) {
+                Ok((socket, peer)) => {
+                    let peer = self.prepare(&socket, peer);
+                    let fewest = workers.iter().min_by_key(|inbox| inbox.sessions.load(Ordering::Relaxed));
+                    if let Some(inbox) = fewest {
+                        inbox.post(Message::Client { pool: self.pool, socket, peer });
+                    }
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::MFILE | Errno::NFILE) => {
+                    log::error("out of file descriptors: a client is refused; raise the limit (ulimit -n)");
+                    drop(reserve.take());
+                    // Whether or not somebody is still waiting: it is closed at once.
+                    let refused = rustix::net::accept_with(&self.socket, flags);
+                    drop(refused);
+                    *reserve = spare_descriptor();
+                    return;
+                }
+                Err(error) => {
+                    log::error(&format!("cannot accept clients: {error}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, socket: &OwnedFd, peer: Option<SocketAddrAny>) -> Box<str> {
+        if self.path.is_some() {
+            return "unix socket".into();
+        }
+        // A client that is gone already shows at the first read.
+        let _ = sockopt::set_tcp_nodelay(socket, true);
+        if self.keepalive {
+            let _ = sockopt::set_socket_keepalive(socket, true);
+        }
+        match peer.map(std::net::SocketAddr::try_from) {
+            Some(Ok(address)) => address.to_string().into(),
+            _ => "unknown".into(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Somebody may have removed it already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Looks up the names that `settings` listens on, and binds nothing.
+///
+/// # Errors
+/// [`Error::Listen`] for the first that has no address.
+pub fn check_names(settings: &Settings) -> Result<(), Error> {
+    for pool in &settings.pools {
+        if let Listen::Tcp { host, port } = &pool.listen
+            && let Err(source) = (host.as_str(), *port).to_socket_addrs()
+        {
+            let (address, what) = (pool.listen.to_string(), format!("pool {}", pool.pool.name));
+            return Err(Error::Listen { address, what, source });
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor to keep in reserve.
+pub fn spare_descriptor() -> Option<OwnedFd> {
+    std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
+}
+
+fn bind_tcp(host: &str, port: u16, backlog: u32) -> std::io::Result<OwnedFd> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let bound = rustix::net::socket_with(family, SocketType::STREAM, flags, None).and_then(|socket| {
+            sockopt::set_socket_reuseaddr(&socket, true)?;
+            rustix::net::bind(&socket, &address)?;
+            rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+            Ok(socket)
+        });
+        match bound {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+fn bind_unix(path: &str, mode: Option<u32>, backlog: u32) -> std::io::Result<OwnedFd> {
+    // A socket left over by a process that died refuses connections; a living one is not taken over.
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(Errno::ADDRINUSE.into());
+    }
+    if Path::new(path)
+        .symlink_metadata()
+        .is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()))
+    {
+        std::fs::remove_file(path)?;
+    }
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new(path)?)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket)
+}
+
+/// Listens on TCP for a port of the process's own, blocking.
+pub fn bind_port(address: std::net::SocketAddr, what: &str) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).map_err(|source| Error::Listen {
+        address: address.to_string(),
+        what: what.to_owned(),
+        source,
+    })
+}
+
+/// Waits until one of `sockets` is readable, for `timeout` at most; which are.
+pub fn wait_readable(sockets: &[&OwnedFd], timeout: std::time::Duration) -> rustix::io::Result<Vec<bool>> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled: Vec<PollFd<'_>> =
+        sockets.iter().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)).collect();
+    let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => Ok(polled.iter().map(|entry| !entry.revents().is_empty()).collect()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,196 @@
+//! Twemproxy's statistics port: whoever connects is sent one JSON object, and the connection is closed.
+//!
+//! Field names and meanings are Twemproxy's (`nutcracker --describe-stats`), summed over the workers. It reads nothing and
+//! speaks no HTTP; `/metrics` on the admin port does.
+
+use std::io::Write as _;
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::health::Health;
+use crate::settings::PoolSettings;
+use crate::stats::{PoolStats, ServerStats, WorkerStats};
+
+/// How long a reader may take to be sent the object.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that readers of statistics look at.
+#[derive(Debug)]
+pub struct Observed {
+    /// The pools with their servers' health and, for each, its servers in the order that statistics show.
+    pub pools: Vec<ObservedPool>,
+    /// What each worker counted.
+    pub workers: Vec<Arc<WorkerStats>>,
+    /// When the process began.
+    pub epoch: Instant,
+}
+
+/// One pool as readers of statistics look at it.
+#[derive(Debug)]
+pub struct ObservedPool {
+    /// Its settings.
+    pub settings: Arc<PoolSettings>,
+    /// Its servers' health.
+    pub health: Arc<Health>,
+    /// Its servers, by index, in server order.
+    pub order: Vec<usize>,
+}
+
+impl Observed {
+    /// The sum of a pool's number over the workers.
+    pub fn pool(&self, pool: usize, number: impl Fn(&PoolStats) -> i64) -> i64 {
+        self.workers.iter().map(|worker| number(&worker.pools[pool])).sum()
+    }
+
+    /// The sum of a server's number over the workers.
+    pub fn server(&self, pool: usize, server: usize, number: impl Fn(&ServerStats) -> i64) -> i64 {
+        self.workers.iter().map(|worker| number(&worker.pools[pool].servers[server])).sum()
+    }
+}
+
+/// Serves the statistics port until the process ends.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub fn serve(listener: TcpListener, observed: Arc<Observed>) -> std::io::Result<()> {
+    let host = host_name();
+    thread::Builder::new().name("stats".to_owned()).spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let object = object(&observed, &host);
+            // Whoever has gone away already needs no statistics.
+            let _ = stream
+                .set_write_timeout(Some(PATIENCE))
+                .and_then(|()| stream.write_all(object.as_bytes()))
+                .and_then(|()| stream.shutdown(Shutdown::Write));
+        }
+    })?;
+    Ok(())
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The object as Twemproxy prints it: a blank after each comma, and a newline at the end.
+fn object(observed: &Observed, host: &str) -> String {
+    // A clock before 1970 shows as 0.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let pools = 0..observed.pools.len();
+    let every = |pool: usize| 0..observed.pools[pool].order.len();
+    let upstreams = |total: fn(&ServerStats) -> i64| -> i64 {
+        pools
+            .clone()
+            .flat_map(|pool| every(pool).map(move |server| (pool, server)))
+            .map(|(pool, server)| observed.server(pool, server, total))
+            .sum()
+    };
+    let sessions: i64 = pools.clone().map(|pool| observed.pool(pool, |stats| stats.sessions.get())).sum();
+    let sessions_total: i64 =
+        pools.clone().map(|pool| observed.pool(pool, |stats| stats.sessions_total.get() as i64)).sum();
+    let mut out = String::from("{");
+    text(&mut out, "service", "nutcracker");
+    text(&mut out, "source", host);
+    text(&mut out, "version", concat!("shoal-", env!("CARGO_PKG_VERSION")));
+    number(&mut out, "uptime", observed.epoch.elapsed().as_secs() as i64);
+    number(&mut out, "timestamp", now as i64);
+    number(
+        &mut out,
+        "total_connections",
+        sessions_total + upstreams(|server| server.connections_total.get() as i64),
+    );
+    let listening = observed.pools.len() as i64;
+    number(&mut out, "curr_connections", sessions + upstreams(|server| server.connections.get()) + listening);
+    for pool in pools {
+        out.push_str(&format!("{}: {{", quoted(&observed.pools[pool].settings.pool.name)));
+        pool_fields(&mut out, observed, pool);
+        close(&mut out);
+    }
+    close(&mut out);
+    out.truncate(out.trim_end_matches([',', ' ']).len());
+    out.push('\n');
+    out
+}
+
+fn pool_fields(out: &mut String, observed: &Observed, pool: usize) {
+    let ObservedPool { settings, health, order } = &observed.pools[pool];
+    number(out, "client_eof", observed.pool(pool, |stats| stats.client_eof.get() as i64));
+    number(out, "client_err", observed.pool(pool, |stats| stats.client_err.get() as i64));
+    number(out, "client_connections", observed.pool(pool, |stats| stats.sessions.get()));
+    number(out, "server_ejects", health.ejections() as i64);
+    number(out, "forward_error", observed.pool(pool, |stats| stats.forward_error.get() as i64));
+    number(out, "fragments", 0);
+    for &server in order {
+        out.push_str(&format!("{}: {{", quoted(&settings.pool.shards[server].name)));
+        let sum = |value: fn(&ServerStats) -> i64| observed.server(pool, server, value);
+        number(out, "server_eof", sum(|stats| stats.server_eof.get() as i64));
+        number(out, "server_err", sum(|stats| stats.server_err.get() as i64));
+        number(out, "server_timedout", sum(|stats| stats.server_timedout.get() as i64));
+        number(out, "server_connections", sum(|stats| stats.connections.get()));
+        number(out, "server_ejected_at", health.ejected_at(server) as i64);
+        number(out, "requests", sum(|stats| stats.requests.get() as i64));
+        number(out, "request_bytes", sum(|stats| stats.request_bytes.get() as i64));
+        number(out, "responses", sum(|stats| stats.responses.get() as i64));
+        number(out, "response_bytes", sum(|stats| stats.response_bytes.get() as i64));
+        number(out, "in_queue", sum(|stats| stats.in_queue.get()));
+        number(out, "in_queue_bytes", sum(|stats| stats.in_queue_bytes.get()));
+        number(out, "out_queue", sum(|stats| stats.out_queue.get()));
+        number(out, "out_queue_bytes", sum(|stats| stats.out_queue_bytes.get()));
+        close(out);
+    }
+}
+
+fn number(out: &mut String, name: &str, value: i64) {
+    out.push_str(&format!("\"{name}\":{value}, "));
+}
+
+fn text(out: &mut String, name: &str, value: &str) {
+    out.push_str(&format!("\"{name}\":{}, ", quoted(value)));
+}
+
+/// Ends an object, without the comma after its last field.
+fn close(out: &mut String) {
+    out.truncate(out.trim_end_matches([',', ' ']).len());
+    out.push_str("}, ");
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", control as u32)),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// What `nutcracker --describe-stats` prints, in our words.
+pub const DESCRIBED: &str = "\
+pool stats:
+  client_eof          \"# connections that clients closed\"
+  client_err          \"# connections of clients that ended by an error\"
+  client_connections  \"# connections of clients open now\"
+  server_ejects       \"# times a server was ejected\"
+  forward_error       \"# errors made up because a server did not answer\"
+  fragments           \"# always 0 for Redis\"
+
+server stats:
+  server_eof          \"# connections that the server closed\"
+  server_err          \"# connections to the server that ended by an error\"
+  server_timedout     \"# connections to the server given up for silence\"
+  server_connections  \"# connections to the server open now\"
+  server_ejected_at   \"when the server was last ejected, in usec since the epoch\"
+  requests            \"# requests forwarded\"
+  request_bytes       \"their bytes\"
+  responses           \"# replies received\"
+  response_bytes      \"their bytes\"
+  in_queue            \"# requests that wait to be sent\"
+  in_queue_bytes      \"their bytes\"
+  out_queue           \"# requests that wait for their reply\"
+  out_queue_bytes     \"their bytes\"
+";

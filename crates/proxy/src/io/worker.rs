@@ -1,0 +1,470 @@
+//! One event loop: epoll on one side, the engine on the other.
+//!
+//! Sockets are registered once, edge-triggered, for reading and writing; nothing is armed or disarmed afterwards. A round
+//! reads everything that is ready, lets the engine work, then writes each touched upstream once, then each touched session.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use shoal_topology::Endpoint;
+
+use super::inbox::{Inbox, Message};
+use super::resolver::Resolver;
+use crate::arena::{Arena, Key};
+use crate::engine::{Action, Engine, SessionEnd};
+use crate::failure::Failure;
+use crate::time::Time;
+
+/// Bytes read from one socket at a time.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Events taken from epoll at a time.
+const EVENTS: usize = 256;
+
+/// Marks a token as an upstream's; the others are sessions'.
+const UPSTREAM: u64 = 1 << 63;
+
+/// The token of the inbox.
+const INBOX: u64 = u64::MAX;
+
+/// One worker: an engine and the sockets that belong to it.
+pub struct Worker {
+    engine: Engine,
+    epoll: OwnedFd,
+    inbox: Arc<Inbox>,
+    resolver: Resolver,
+    /// The process's clock, the same for all workers.
+    epoch: Instant,
+    sessions: Vec<Option<SessionSocket>>,
+    upstreams: Arena<UpstreamSocket>,
+    /// The socket of each upstream of the engine, by the index of its key.
+    socket_of: Vec<Option<Key>>,
+    /// Connections that may have more to read than was read.
+    again: Vec<u64>,
+    scratch: Box<[u8]>,
+    stopping: bool,
+}
+
+struct SessionSocket {
+    key: Key,
+    socket: OwnedFd,
+    /// The socket took less than was offered, and has not said since that it takes more.
+    blocked: bool,
+    /// It became readable while its bytes were not wanted.
+    unread: bool,
+}
+
+struct UpstreamSocket {
+    upstream: Key,
+    state: Connecting,
+    blocked: bool,
+}
+
+enum Connecting {
+    /// Waiting for the resolver.
+    Resolving,
+    /// Waiting for the server; the addresses left to try.
+    Waiting(OwnedFd, Vec<std::net::SocketAddr>),
+    /// Connected.
+    Done(OwnedFd),
+}
+
+impl Worker {
+    /// A worker around `engine`.
+    pub fn new(
+        engine: Engine,
+        inbox: Arc<Inbox>,
+        resolver: Resolver,
+        epoch: Instant,
+    ) -> rustix::io::Result<Worker> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, inbox.bell(), epoll::EventData::new_u64(INBOX), epoll::EventFlags::IN)?;
+        Ok(Worker {
+            engine,
+            epoll,
+            inbox,
+            resolver,
+            epoch,
+            sessions: Vec::new(),
+            upstreams: Arena::default(),
+            socket_of: Vec::new(),
+            again: Vec::new(),
+            scratch: vec![0; READ_SIZE].into_boxed_slice(),
+            stopping: false,
+        })
+    }
+
+    /// Serves until told to stop.
+    pub fn run(mut self) -> rustix::io::Result<()> {
+        self.begin_round();
+        self.engine.preconnect();
+        self.flush();
+        let mut events = Vec::with_capacity(EVENTS);
+        while !self.stopping {
+            let timeout = self.timeout();
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+            self.begin_round();
+            for token in std::mem::take(&mut self.again) {
+                self.handle_event(token, epoll::EventFlags::IN | epoll::EventFlags::RDHUP);
+            }
+            for event in &events {
+                let (token, flags) = (event.data.u64(), event.flags);
+                self.handle_event(token, flags);
+            }
+            self.engine.handle_timeout();
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn begin_round(&mut self) {
+        let now = Time::from_micros(self.epoch.elapsed().as_micros() as u64);
+        // A clock before 1970 shows as 0 in the statistics, and matters nowhere else.
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.engine.begin_round(now, unix.as_micros() as u64);
+    }
+
+    fn timeout(&self) -> Option<Timespec> {
+        if !self.again.is_empty() {
+            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        }
+        let until = self.engine.poll_timeout();
+        if until == Time::NEVER {
+            return None;
+        }
+        let now = Time::from_micros(self.epoch.elapsed().as_micros() as u64);
+        let wait = until.since(now);
+        Some(Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) })
+    }
+
+    fn handle_event(&mut self, token: u64, flags: epoll::EventFlags) {
+        if token == INBOX {
+            self.take_messages();
+        } else if token & UPSTREAM != 0 {
+            self.handle_upstream_event(Key::from_bits(token & !UPSTREAM), flags);
+        } else {
+            self.handle_session_event(Key::from_bits(token), flags);
+        }
+        self.act();
+    }
+
+    fn handle_session_event(&mut self, key: Key, flags: epoll::EventFlags) {
+        let Some(Some(session)) = self.sessions.get_mut(key.index as usize) else { return };
+        if session.key != key {
+            return;
+        }
+        if session.blocked && flags.contains(epoll::EventFlags::OUT) {
+            session.blocked = false;
+            self.engine.handle_session_writable(key);
+        }
+        if !flags.intersects(
+            epoll::EventFlags::IN
+                | epoll::EventFlags::RDHUP
+                | epoll::EventFlags::HUP
+                | epoll::EventFlags::ERR,
+        ) {
+            return;
+        }
+        if !self.engine.wants_bytes(key) {
+            session.unread = true;
+            if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+                self.engine.handle_session_end(key, SessionEnd::Error);
+            }
+            return;
+        }
+        session.unread = false;
+        match rustix::net::recv(&session.socket, &mut self.scratch[..], RecvFlags::empty()) {
+            Ok((0, _)) => self.engine.handle_session_end(key, SessionEnd::Eof),
+            Ok((count, _)) => {
+                self.engine.handle_session_bytes(key, &self.scratch[..count]);
+                // A read that filled the buffer, or a close right behind the bytes: nothing will say so again.
+                if count == self.scratch.len() || flags.contains(epoll::EventFlags::RDHUP) {
+                    self.again.push(key.to_bits());
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.engine.handle_session_end(key, SessionEnd::Error),
+        }
+    }
+
+    fn handle_upstream_event(&mut self, attempt: Key, flags: epoll::EventFlags) {
+        let Some(entry) = self.upstreams.get_mut(attempt) else { return };
+        let upstream = entry.upstream;
+        let socket = match &mut entry.state {
+            Connecting::Resolving => return,
+            Connecting::Waiting(..) => return self.handle_connect_event(attempt, flags),
+            Connecting::Done(socket) => socket,
+        };
+        if entry.blocked && flags.contains(epoll::EventFlags::OUT) {
+            entry.blocked = false;
+            self.engine.handle_upstream_writable(upstream);
+        }
+        if !flags.intersects(
+            epoll::EventFlags::IN
+                | epoll::EventFlags::RDHUP
+                | epoll::EventFlags::HUP
+                | epoll::EventFlags::ERR,
+        ) {
+            return;
+        }
+        match rustix::net::recv(&*socket, &mut self.scratch[..], RecvFlags::empty()) {
+            Ok((0, _)) => self.engine.handle_upstream_failed(upstream, &Failure::Closed),
+            Ok((count, _)) => {
+                self.engine.handle_upstream_bytes(upstream, &self.scratch[..count]);
+                if count == self.scratch.len() || flags.contains(epoll::EventFlags::RDHUP) {
+                    self.again.push(attempt.to_bits() | UPSTREAM);
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => self.engine.handle_upstream_failed(upstream, &failure(error)),
+        }
+    }
+
+    /// A connection that was being made stands, or failed.
+    fn handle_connect_event(&mut self, attempt: Key, flags: epoll::EventFlags) {
+        if !flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+            return;
+        }
+        let Some(entry) = self.upstreams.get_mut(attempt) else { return };
+        let upstream = entry.upstream;
+        let Connecting::Waiting(socket, others) = std::mem::replace(&mut entry.state, Connecting::Resolving)
+        else {
+            return;
+        };
+        match sockopt::socket_error(&socket) {
+            Ok(Ok(())) => {
+                entry.state = Connecting::Done(socket);
+                self.engine.handle_upstream_connected(upstream);
+            }
+            Ok(Err(error)) | Err(error) => {
+                drop(socket);
+                self.connect_to(attempt, others, error);
+            }
+        }
+    }
+
+    fn take_messages(&mut self) {
+        for message in self.inbox.take() {
+            match message {
+                Message::Client { pool, socket, peer } => self.take_client(pool, socket, peer),
+                Message::Resolved { attempt, addresses } => {
+                    if self
+                        .upstreams
+                        .get(attempt)
+                        .is_some_and(|entry| matches!(entry.state, Connecting::Resolving))
+                    {
+                        self.connect_to(attempt, addresses, Errno::HOSTDOWN);
+                    }
+                }
+                Message::Stop => self.stopping = true,
+            }
+        }
+    }
+
+    fn take_client(&mut self, pool: usize, socket: OwnedFd, peer: Box<str>) {
+        let key = self.engine.open_session(pool, peer);
+        let index = key.index as usize;
+        if self.sessions.len() <= index {
+            self.sessions.resize_with(index + 1, || None);
+        }
+        let added = register(&self.epoll, socket.as_fd(), key.to_bits());
+        self.sessions[index] = Some(SessionSocket { key, socket, blocked: false, unread: false });
+        if added.is_err() {
+            self.engine.handle_session_end(key, SessionEnd::Error);
+        }
+    }
+
+    /// Does what the engine wants of the world.
+    fn act(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Connect(upstream) => self.connect(upstream),
+                Action::Disconnect(upstream) => {
+                    if let Some(attempt) =
+                        self.socket_of.get_mut(upstream.index as usize).and_then(Option::take)
+                    {
+                        self.upstreams.remove(attempt);
+                    }
+                }
+                Action::End(session) => {
+                    if let Some(entry) = self.sessions.get_mut(session.index as usize)
+                        && entry.take_if(|entry| entry.key == session).is_some()
+                    {
+                        self.inbox.sessions.fetch_sub(1, Ordering::Relaxed);
+                    }
+                }
+                Action::Read(session) => {
+                    if let Some(Some(entry)) = self.sessions.get(session.index as usize)
+                        && entry.key == session
+                        && entry.unread
+                    {
+                        self.again.push(session.to_bits());
+                    }
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, upstream: Key) {
+        let Some((pool, shard)) = self.engine.upstream_target(upstream) else { return };
+        let attempt =
+            self.upstreams.insert(UpstreamSocket { upstream, state: Connecting::Resolving, blocked: false });
+        let index = upstream.index as usize;
+        if self.socket_of.len() <= index {
+            self.socket_of.resize(index + 1, None);
+        }
+        self.socket_of[index] = Some(attempt);
+        let endpoint = self.engine.pool(pool).pool.shards[shard].primary.clone();
+        match endpoint {
+            Endpoint::Unix { path } => self.connect_unix(attempt, std::path::Path::new(&path)),
+            Endpoint::Tcp { host, port } => match host.parse() {
+                Ok(address) => {
+                    self.connect_to(
+                        attempt,
+                        vec![std::net::SocketAddr::new(address, port)],
+                        Errno::CONNREFUSED,
+                    );
+                }
+                Err(_) => self.resolver.ask(self.inbox.clone(), attempt, &host, port),
+            },
+        }
+    }
+
+    fn connect_unix(&mut self, attempt: Key, path: &std::path::Path) {
+        let connected = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+            None,
+        )
+        .and_then(|socket| {
+            rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+            Ok(socket)
+        });
+        match connected {
+            Ok(socket) => self.await_connection(attempt, socket, Vec::new()),
+            Err(error) => self.connect_to(attempt, Vec::new(), error),
+        }
+    }
+
+    /// Tries the addresses in turn; `last` is why the one before them failed.
+    fn connect_to(&mut self, attempt: Key, mut addresses: Vec<std::net::SocketAddr>, mut last: Errno) {
+        while !addresses.is_empty() {
+            let address = addresses.remove(0);
+            match open_tcp(address) {
+                Ok(socket) => return self.await_connection(attempt, socket, addresses),
+                Err(error) => last = error,
+            }
+        }
+        if let Some(entry) = self.upstreams.get(attempt) {
+            self.engine.handle_upstream_failed(entry.upstream, &failure(last));
+        }
+    }
+
+    fn await_connection(&mut self, attempt: Key, socket: OwnedFd, others: Vec<std::net::SocketAddr>) {
+        let added = register(&self.epoll, socket.as_fd(), attempt.to_bits() | UPSTREAM);
+        let Some(entry) = self.upstreams.get_mut(attempt) else { return };
+        match added {
+            Ok(()) => entry.state = Connecting::Waiting(socket, others),
+            Err(error) => {
+                let upstream = entry.upstream;
+                self.engine.handle_upstream_failed(upstream, &failure(error));
+            }
+        }
+    }
+
+    /// Sends what the engine offers, until it offers nothing more.
+    fn flush(&mut self) {
+        loop {
+            self.engine.settle();
+            while let Some(key) = self.engine.poll_upstream() {
+                self.send_upstream(key);
+            }
+            while let Some(key) = self.engine.poll_session() {
+                self.send_session(key);
+            }
+            self.act();
+            if !self.engine.has_work() {
+                return;
+            }
+        }
+    }
+
+    fn send_upstream(&mut self, key: Key) {
+        let Some(attempt) = self.socket_of.get(key.index as usize).copied().flatten() else { return };
+        let Some(entry) = self.upstreams.get_mut(attempt) else { return };
+        let Connecting::Done(socket) = &entry.state else { return };
+        if entry.blocked {
+            return;
+        }
+        let output = self.engine.upstream_output(key);
+        match rustix::net::send(socket, output, SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                entry.blocked = count < output.len();
+                self.engine.handle_upstream_sent(key, count);
+            }
+            Err(Errno::AGAIN) => entry.blocked = true,
+            Err(Errno::INTR) => self.engine.handle_upstream_writable(key),
+            Err(error) => self.engine.handle_upstream_failed(key, &failure(error)),
+        }
+    }
+
+    fn send_session(&mut self, key: Key) {
+        let Some(Some(entry)) = self.sessions.get_mut(key.index as usize) else { return };
+        if entry.blocked || entry.key != key {
+            return;
+        }
+        let output = self.engine.session_output(key);
+        match rustix::net::send(&entry.socket, output, SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                entry.blocked = count < output.len();
+                self.engine.handle_session_sent(key, count);
+            }
+            Err(Errno::AGAIN) => entry.blocked = true,
+            Err(Errno::INTR) => self.engine.handle_session_writable(key),
+            Err(_) => self.engine.handle_session_end(key, SessionEnd::Error),
+        }
+    }
+}
+
+fn register(epoll: &OwnedFd, socket: BorrowedFd<'_>, token: u64) -> rustix::io::Result<()> {
+    let flags =
+        epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+    epoll::add(epoll, socket, epoll::EventData::new_u64(token), flags)
+}
+
+fn open_tcp(address: std::net::SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
+
+fn failure(error: Errno) -> Failure {
+    match error {
+        Errno::CONNREFUSED => Failure::Refused,
+        Errno::CONNRESET | Errno::PIPE => Failure::Reset,
+        Errno::TIMEDOUT => Failure::TimedOut,
+        Errno::HOSTDOWN => Failure::NameUnknown,
+        other => Failure::Other(words(other)),
+    }
+}
+
+/// The system's words for an error, without the number that Rust adds.
+fn words(error: Errno) -> String {
+    let text = std::io::Error::from(error).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

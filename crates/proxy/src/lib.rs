@@ -1,0 +1,32 @@
+//! The proxy: clients on one side, the shards of a pool on the other, one event loop a core and nothing shared on the way of a
+//! request.
+//!
+//! ```text
+//!   config ──▶ settings ──▶ io::process ──▶ io::worker × n ──▶ engine: session ▸ policy ▸ upstream ▸ join
+//!                               │                                 (no sockets, no clock: simulated with seeds)
+//!                               └── accept, resolve, probe, statistics: threads beside the loops
+//! ```
+//!
+//! Invariant: a worker takes no lock and touches no other worker's cache lines for a request. What workers agree on
+//! ([`health`]) is read by one load and written when something fails.
+
+pub mod arena;
+mod buffer;
+pub mod config;
+pub mod engine;
+mod error;
+pub mod failure;
+pub mod health;
+mod io;
+mod join;
+mod local;
+mod policy;
+mod session;
+pub mod settings;
+pub mod stats;
+pub mod time;
+mod upstream;
+
+pub use error::Error;
+pub use io::process;
+pub use io::stats_port::DESCRIBED as DESCRIBED_STATS;

@@ -1,0 +1,383 @@
+//! Commands that the proxy answers itself: greetings, and what clients ask about the server on connecting.
+//!
+//! They are answered in their place in the pipeline, after all replies before them. What a client may lean on (a version
+//! of RESP, `loading:0`) is true of the proxy; what it asks of the server it hears from the server.
+
+use shoal_resp::encode;
+use shoal_resp::request::Span;
+
+use crate::buffer::BufferPool;
+use crate::session::{Phase, Protocol, Session};
+use crate::settings::{Dialect, PoolSettings};
+
+/// The version of Redis whose commands the proxy knows and whose texts it gives.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// A command that is answered by the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // they are the commands' names
+pub enum Local {
+    Auth,
+    Client,
+    Cluster,
+    Config,
+    Echo,
+    Hello,
+    Info,
+    Ping,
+    Quit,
+    Reset,
+    Select,
+}
+
+impl Local {
+    /// The command `name`, if the proxy answers it.
+    pub fn of(name: &str) -> Option<Local> {
+        Some(match name {
+            "AUTH" => Local::Auth,
+            "CLIENT" => Local::Client,
+            "CLUSTER" | "ASKING" | "READONLY" | "READWRITE" => Local::Cluster,
+            "CONFIG" => Local::Config,
+            "ECHO" => Local::Echo,
+            "HELLO" => Local::Hello,
+            "INFO" => Local::Info,
+            "PING" => Local::Ping,
+            "QUIT" => Local::Quit,
+            "RESET" => Local::Reset,
+            "SELECT" => Local::Select,
+            _ => return None,
+        })
+    }
+
+    /// Whether a session may call it before it gave the password. PING may not, as in Redis.
+    pub fn before_auth(self) -> bool {
+        matches!(self, Local::Auth | Local::Hello | Local::Quit | Local::Reset)
+    }
+
+    /// Whether it changes what the session's earlier requests depend on, and so waits until they are answered.
+    pub fn is_barrier(self) -> bool {
+        matches!(self, Local::Hello | Local::Reset | Local::Auth)
+    }
+}
+
+/// What the answers tell about the process.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Seconds since the process began.
+    pub uptime_seconds: u64,
+    /// Sessions of the pool on this worker.
+    pub sessions: usize,
+}
+
+/// Answers `command`, whose words are `args` in `raw`; their number fits the command's arity.
+pub fn answer(
+    command: Local,
+    session: &mut Session,
+    pool: &PoolSettings,
+    about: About,
+    raw: &[u8],
+    args: &[Span],
+    buffers: &mut BufferPool,
+) {
+    let mut out = Vec::with_capacity(128);
+    let words: Vec<&[u8]> = args.iter().map(|span| span.of(raw)).collect();
+    match command {
+        Local::Auth => auth(&mut out, session, pool, &words),
+        Local::Client => client(&mut out, session, pool, &words),
+        Local::Cluster => encode::error(&mut out, "ERR This instance has cluster support disabled"),
+        Local::Config => config(&mut out, session, &words),
+        Local::Echo => encode::bulk(&mut out, words[1]),
+        Local::Hello => hello(&mut out, session, pool, &words),
+        Local::Info => info(&mut out, session, pool, about),
+        Local::Ping => match words.len() {
+            1 => encode::simple(&mut out, "PONG"),
+            2 => encode::bulk(&mut out, words[1]),
+            _ => encode::error(&mut out, "ERR wrong number of arguments for 'ping' command"),
+        },
+        Local::Quit => {
+            encode::simple(&mut out, "OK");
+            session.phase = Phase::Draining;
+        }
+        Local::Reset => {
+            session.protocol = Protocol::Resp2;
+            session.name.clear();
+            session.authenticated = pool.password.is_none();
+            encode::simple(&mut out, "RESET");
+        }
+        Local::Select => select(&mut out, pool, words[1]),
+    }
+    session.answer(buffers, &out);
+}
+
+/// What a session that gave no password is told.
+pub fn no_auth(dialect: Dialect) -> &'static [u8] {
+    match dialect {
+        Dialect::Nutcracker => b"-NOAUTH Authentication required\r\n",
+        Dialect::Shoal => b"-NOAUTH Authentication required.\r\n",
+    }
+}
+
+/// What is answered to a command that does not exist or is not supported: Redis's own words.
+pub fn unknown_command(raw: &[u8], args: &[Span]) -> String {
+    let mut shown = String::new();
+    for span in args.iter().skip(1) {
+        if shown.len() >= 128 {
+            break;
+        }
+        let word = text(span.of(raw), 128 - shown.len());
+        shown.push_str(&format!("'{word}' "));
+    }
+    let name = args.first().map_or(String::new(), |span| text(span.of(raw), 128));
+    format!("ERR unknown command '{name}', with args beginning with: {shown}")
+}
+
+/// What is answered to an unknown word after a command that has subcommands: Redis's own words.
+pub fn unknown_subcommand(name: &str, sub: &[u8]) -> String {
+    format!("ERR unknown subcommand '{}'. Try {name} HELP.", text(sub, 128))
+}
+
+fn text(bytes: &[u8], limit: usize) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()).min(limit);
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn auth(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {
+    let (user, password) = match words {
+        [_, password] => (&b"default"[..], *password),
+        [_, user, password] => (*user, *password),
+        _ => return encode::error(out, "ERR syntax error"),
+    };
+    match (check_password(pool, user, password), pool.dialect) {
+        (Ok(()), _) => {
+            session.authenticated = true;
+            encode::simple(out, "OK");
+        }
+        (Err(NotIn::NoPasswordSet), Dialect::Nutcracker) => {
+            encode::error(out, "ERR Client sent AUTH, but no password is set");
+        }
+        (Err(NotIn::NoPasswordSet), Dialect::Shoal) => encode::error(
+            out,
+            "ERR AUTH <password> called without any password configured for the default user. \
+             Are you sure your configuration is correct?",
+        ),
+        (Err(NotIn::Wrong), Dialect::Nutcracker) => {
+            session.authenticated = false;
+            encode::error(out, "ERR invalid password");
+        }
+        (Err(NotIn::Wrong), Dialect::Shoal) => encode::error(out, WRONG_PASSWORD),
+    }
+}
+
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+enum NotIn {
+    NoPasswordSet,
+    Wrong,
+}
+
+fn check_password(pool: &PoolSettings, user: &[u8], password: &[u8]) -> Result<(), NotIn> {
+    match &pool.password {
+        None => Err(NotIn::NoPasswordSet),
+        Some(secret) if user == b"default" && secret.matches(password) => Ok(()),
+        Some(_) => Err(NotIn::Wrong),
+    }
+}
+
+fn select(out: &mut Vec<u8>, pool: &PoolSettings, index: &[u8]) {
+    match std::str::from_utf8(index).ok().and_then(|text| text.parse::<i64>().ok()) {
+        None => encode::error(out, "ERR value is not an integer or out of range"),
+        Some(index) if index == i64::from(pool.database) => encode::simple(out, "OK"),
+        Some(_) => encode::error(out, "ERR DB index is out of range"),
+    }
+}
+
+fn hello(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {
+    let mut protocol = session.protocol;
+    let mut rest = &words[1..];
+    if let Some((version, further)) = rest.split_first() {
+        rest = further;
+        protocol = match std::str::from_utf8(version).ok().and_then(|text| text.parse::<i64>().ok()) {
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
+            Some(_) => return encode::error(out, "NOPROTO unsupported protocol version"),
+            None => return encode::error(out, "ERR Protocol version is not an integer or out of range"),
+        };
+    }
+    let mut authenticated = session.authenticated;
+    let mut name = None;
+    loop {
+        match rest {
+            [] => break,
+            [option, user, password, further @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
+                match check_password(pool, user, password) {
+                    Ok(()) => authenticated = true,
+                    // Redis takes any password for its default user while it has none.
+                    Err(NotIn::NoPasswordSet) if *user == b"default" => {}
+                    Err(_) => return encode::error(out, WRONG_PASSWORD),
+                }
+                rest = further;
+            }
+            [option, given, further @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
+                if !is_valid_name(given) {
+                    return encode::error(out, INVALID_NAME);
+                }
+                name = Some(given.to_vec());
+                rest = further;
+            }
+            [option, ..] => {
+                return encode::error(
+                    out,
+                    &format!("ERR Syntax error in HELLO option '{}'", text(option, 128)),
+                );
+            }
+        }
+    }
+    if !authenticated {
+        return encode::error(
+            out,
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
+             <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        );
+    }
+    session.authenticated = true;
+    session.protocol = protocol;
+    session.name = name.unwrap_or_else(|| std::mem::take(&mut session.name));
+    pairs_len(out, protocol, 7);
+    for (key, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
+        encode::bulk(out, key.as_bytes());
+        encode::bulk(out, value.as_bytes());
+    }
+    encode::bulk(out, b"proto");
+    encode::integer(out, if protocol == Protocol::Resp3 { 3 } else { 2 });
+    encode::bulk(out, b"id");
+    encode::integer(out, session.id as i64);
+    for (key, value) in [("mode", "standalone"), ("role", "master")] {
+        encode::bulk(out, key.as_bytes());
+        encode::bulk(out, value.as_bytes());
+    }
+    encode::bulk(out, b"modules");
+    encode::array_len(out, 0);
+}
+
+fn pairs_len(out: &mut Vec<u8>, protocol: Protocol, pairs: usize) {
+    match protocol {
+        Protocol::Resp2 => encode::array_len(out, pairs * 2),
+        Protocol::Resp3 => encode::map_len(out, pairs),
+    }
+}
+
+fn null(out: &mut Vec<u8>, protocol: Protocol) {
+    match protocol {
+        Protocol::Resp2 => encode::null_bulk(out),
+        Protocol::Resp3 => encode::null(out),
+    }
+}
+
+const INVALID_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+
+fn is_valid_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {
+    let sub = words.get(1).copied().unwrap_or_default();
+    let is = |name: &str| sub.eq_ignore_ascii_case(name.as_bytes());
+    let expect = |count: usize| words.len() == count;
+    match words.len() {
+        2 if is("ID") => encode::integer(out, session.id as i64),
+        2 if is("GETNAME") && session.name.is_empty() => null(out, session.protocol),
+        2 if is("GETNAME") => encode::bulk(out, &session.name),
+        2 if is("INFO") => encode::bulk(out, describe(session, pool).as_bytes()),
+        2 if is("GETREDIR") => encode::integer(out, -1),
+        3 if is("SETNAME") && !is_valid_name(words[2]) => encode::error(out, INVALID_NAME),
+        3 if is("SETNAME") => {
+            session.name = words[2].to_vec();
+            encode::simple(out, "OK");
+        }
+        4 if is("SETINFO") => {
+            let known =
+                [&b"LIB-NAME"[..], b"LIB-VER"].iter().any(|known| words[2].eq_ignore_ascii_case(known));
+            if !known {
+                encode::error(out, &format!("ERR Unrecognized option '{}'", text(words[2], 128)));
+            } else if !is_valid_name(words[3]) {
+                let attribute = text(words[2], 128).to_ascii_lowercase();
+                encode::error(
+                    out,
+                    &format!("ERR {attribute} cannot contain spaces, newlines or special characters."),
+                );
+            } else {
+                encode::simple(out, "OK");
+            }
+        }
+        3 if is("NO-EVICT") || is("NO-TOUCH") => {
+            match [&b"on"[..], b"off"].iter().any(|word| words[2].eq_ignore_ascii_case(word)) {
+                true => encode::simple(out, "OK"),
+                false => encode::error(out, "ERR syntax error"),
+            }
+        }
+        3 if is("REPLY") && words[2].eq_ignore_ascii_case(b"ON") => encode::simple(out, "OK"),
+        _ => {
+            let known =
+                [("ID", 2), ("GETNAME", 2), ("INFO", 2), ("SETNAME", 3), ("SETINFO", 4), ("NO-EVICT", 3)];
+            match known.iter().find(|(name, count)| is(name) && !expect(*count)) {
+                Some((name, _)) => {
+                    let name = name.to_ascii_lowercase();
+                    encode::error(out, &format!("ERR wrong number of arguments for 'client|{name}' command"));
+                }
+                None => encode::error(out, &unknown_subcommand("CLIENT", sub)),
+            }
+        }
+    }
+}
+
+fn describe(session: &Session, pool: &PoolSettings) -> String {
+    let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
+    let name = String::from_utf8_lossy(&session.name);
+    format!(
+        "id={} addr={} laddr={} name={name} db={} resp={resp} user=default\n",
+        session.id, session.peer, pool.listen, pool.database
+    )
+}
+
+/// Settings that clients and `redis-benchmark` ask for on connecting, with what is true of a pool as a whole.
+const PARAMETERS: &[(&str, &str)] = &[("appendonly", "no"), ("databases", "16"), ("save", "")];
+
+fn config(out: &mut Vec<u8>, session: &Session, words: &[&[u8]]) {
+    if !words[1].eq_ignore_ascii_case(b"GET") {
+        return encode::error(out, &unknown_subcommand("CONFIG", words[1]));
+    }
+    if words.len() < 3 {
+        return encode::error(out, "ERR wrong number of arguments for 'config|get' command");
+    }
+    let asked = |name: &str| {
+        words[2..].iter().any(|word| *word == b"*" || word.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let answers: Vec<_> = PARAMETERS.iter().filter(|(name, _)| asked(name)).collect();
+    pairs_len(out, session.protocol, answers.len());
+    for (name, value) in answers {
+        encode::bulk(out, name.as_bytes());
+        encode::bulk(out, value.as_bytes());
+    }
+}
+
+/// What INFO tells: enough that a client's ready check passes, and that a person sees to whom they are talking.
+fn info(out: &mut Vec<u8>, session: &Session, pool: &PoolSettings, about: About) {
+    let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
+    let text = format!(
+        "# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\nshoal_version:{}\r\n\
+         uptime_in_seconds:{}\r\n\r\n# Clients\r\nconnected_clients:{}\r\n\r\n# Persistence\r\nloading:0\r\n\r\n\
+         # Replication\r\nrole:master\r\n\r\n# Shoal\r\npool:{}\r\nshards:{}\r\nresp:{resp}\r\n",
+        env!("CARGO_PKG_VERSION"),
+        about.uptime_seconds,
+        about.sessions,
+        pool.pool.name,
+        pool.pool.shards.len(),
+    );
+    match session.protocol {
+        Protocol::Resp2 => encode::bulk(out, text.as_bytes()),
+        Protocol::Resp3 => {
+            // Redis 7 sends INFO as a verbatim string to RESP3 clients.
+            out.extend_from_slice(format!("={}\r\ntxt:{text}\r\n", text.len() + 4).as_bytes());
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the proxy does with each command: a table made once from the command table's facts.
+//!
+//! A command is forwarded because of what its facts say (keys, blocking or not), not because it stands in a list here;
+//! the few lists below are what facts cannot tell.
+
+use shoal_resp::command::{self, Command, Flags, Keys};
+
+use crate::join::JoinKind;
+use crate::local::Local;
+use crate::settings::MultiKey;
+
+/// What is done with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Its only key is its first argument: that key's shard gets it as it is.
+    FirstKey,
+    /// Its keys must lie on one shard, which gets it as it is.
+    Keys,
+    /// It is split by shards, and the replies are joined.
+    Split(JoinKind),
+    /// It asks what any server of the pool can tell; one shard, always the same, gets it.
+    Anywhere,
+    /// The proxy answers it.
+    Local(Local),
+    /// Its second word decides.
+    Container,
+    /// It is not supported.
+    Refused,
+}
+
+/// The policies of all commands and subcommands, by [`Command::id`].
+#[derive(Debug)]
+pub struct Policies(Box<[Policy]>);
+
+impl Policies {
+    /// The policies of a pool.
+    pub fn new(multi_key: MultiKey) -> Policies {
+        let mut policies = Vec::new();
+        for command in command::all().iter().flat_map(|command| [command].into_iter().chain(command.subs)) {
+            let place = command.id as usize;
+            if policies.len() <= place {
+                policies.resize(place + 1, Policy::Refused);
+            }
+            policies[place] = decide(command, multi_key);
+        }
+        Policies(policies.into_boxed_slice())
+    }
+
+    /// What is done with `command`.
+    #[inline]
+    pub fn of(&self, command: &Command) -> Policy {
+        self.0[command.id as usize]
+    }
+}
+
+/// The key whose shard answers [`Policy::Anywhere`]; Twemproxy's choice.
+pub const ANYWHERE_KEY: &[u8] = b"placeholder";
+
+fn decide(command: &Command, multi_key: MultiKey) -> Policy {
+    if let Some(local) = Local::of(command.name) {
+        return Policy::Local(local);
+    }
+    if let Some(kind) = split(command.name) {
+        return match (command.name, multi_key) {
+            ("EXISTS", MultiKey::AsNutcracker) => Policy::FirstKey,
+            _ => Policy::Split(kind),
+        };
+    }
+    if matches!(command.name, "COMMAND" | "LOLWUT" | "TIME") {
+        return Policy::Anywhere;
+    }
+    let not_yet = Flags::BLOCKING.with(Flags::PUBSUB).with(Flags::ADMIN).with(Flags::NO_MULTI);
+    // XREAD and XREADGROUP block only where they are asked to, which is looked at when they come.
+    let blocks_on_request = matches!(command.name, "XREAD" | "XREADGROUP");
+    if command.flags.intersects(not_yet) && !blocks_on_request || REFUSED.contains(&command.name) {
+        return Policy::Refused;
+    }
+    match command.keys {
+        Keys::None if command.is_container() => Policy::Container,
+        Keys::None => Policy::Refused,
+        // Twemproxy looks at the first argument alone, except in scripts.
+        _ if multi_key == MultiKey::AsNutcracker && !command.name.starts_with("EVAL") => Policy::FirstKey,
+        Keys::Range { first: 1, last: 1, .. } => Policy::FirstKey,
+        _ => Policy::Keys,
+    }
+}
+
+fn split(name: &str) -> Option<JoinKind> {
+    match name {
+        "MGET" => Some(JoinKind::ByPosition),
+        "MSET" => Some(JoinKind::AllOk),
+        "DEL" | "UNLINK" | "TOUCH" | "EXISTS" => Some(JoinKind::Sum),
+        _ => None,
+    }
+}
+
+/// Commands with keys that would be wrong on a shared connection or behind sharding.
+const REFUSED: &[&str] = &["WATCH", "MIGRATE", "MOVE", "DEBUG", "RESTORE-ASKING", "FCALL", "FCALL_RO"];

@@ -1,0 +1,372 @@
+//! One client connection: the requests it has outstanding, and their replies put back into order.
+//!
+//! ```text
+//!   requests ──▶ slots: [ waiting │ done │ joining │ waiting ]     a slot a request, in the order of arrival
+//!                  ▲                                    ▲
+//!   the oldest: its reply goes straight to `output`     the others: theirs are parked in their slots
+//! ```
+//!
+//! Knows nothing of servers, routing or sockets.
+
+use std::collections::VecDeque;
+
+use shoal_resp::request::{Progress, Span};
+
+use crate::arena::Key;
+use crate::buffer::{Buffer, BufferPool};
+use crate::join::JoinId;
+
+/// A reply that is still coming is kept back up to this many bytes, so that an error can take its place if it breaks off.
+pub const PARKED_REPLY_MAX: usize = 64 * 1024;
+
+/// Requests of one session that may be outstanding; a longer pipeline is read on when half of them are answered.
+pub const OUTSTANDING_MAX: usize = 1024;
+
+/// Unsent bytes of replies above which no more requests of the session are taken; half of it takes up again.
+pub const OUTPUT_MAX: usize = 1024 * 1024;
+
+/// The version of RESP that a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Version 2, which every connection starts with.
+    Resp2,
+    /// Version 3, after `HELLO 3`.
+    Resp3,
+}
+
+/// Whether requests are still taken from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// They are.
+    Open,
+    /// No more; the session ends when all it is owed was sent.
+    Draining,
+    /// The session must end at once, whatever it is owed: a reply broke off in the middle.
+    Broken,
+}
+
+/// Why requests that have arrived are not taken at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Too many requests are outstanding.
+    Outstanding,
+    /// The client does not read its replies.
+    Output,
+    /// The next request must be answered on its own: all before it first.
+    Barrier,
+    /// The queue of this upstream is full.
+    Upstream(Key),
+}
+
+/// A request that has begun to arrive.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// How far it was read.
+    pub progress: Progress,
+    /// Its words so far.
+    pub args: Vec<Span>,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Session {
+    /// The pool, by its index in the settings.
+    pub pool: usize,
+    /// What `CLIENT ID` answers.
+    pub id: u64,
+    /// Where the client is, for lists and logs.
+    pub peer: Box<str>,
+    /// What `CLIENT SETNAME` set.
+    pub name: Vec<u8>,
+    /// The version of RESP.
+    pub protocol: Protocol,
+    /// Whether the pool's password was given.
+    pub authenticated: bool,
+    /// Which of the upstreams to a server this session uses, always the same, so that it never overtakes itself.
+    pub lane: u16,
+    /// Whether requests are taken.
+    pub phase: Phase,
+    /// Why not at the moment.
+    pub hold: Option<Hold>,
+    /// Whether the client has closed its sending side.
+    pub ended: bool,
+    /// How far a long request at the front of `input` has been read.
+    pub unfinished: Option<Box<Unfinished>>,
+    /// Bytes that have arrived and were not taken.
+    pub input: Buffer,
+    /// Replies to be sent.
+    pub output: Buffer,
+    /// Whether the session is on the list of those with something to send.
+    pub touched: bool,
+    slots: VecDeque<Slot>,
+    /// The sequence number of the oldest slot.
+    first: u32,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// The reply is to come; what came of it is in the buffer.
+    Waiting(Buffer),
+    /// The reply is whole.
+    Done(Buffer),
+    /// The reply is put together from parts.
+    Joining(JoinId),
+}
+
+/// Where a piece of a reply belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The session has taken it.
+    Taken,
+    /// It is a part of this join.
+    Part(JoinId),
+}
+
+impl Session {
+    /// A session that has just been accepted.
+    pub fn new(pool: usize, id: u64, lane: u16, peer: Box<str>, authenticated: bool) -> Session {
+        Session {
+            pool,
+            id,
+            peer,
+            name: Vec::new(),
+            protocol: Protocol::Resp2,
+            authenticated,
+            lane,
+            phase: Phase::Open,
+            hold: None,
+            ended: false,
+            unfinished: None,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            touched: false,
+            slots: VecDeque::new(),
+            first: 0,
+        }
+    }
+
+    /// How many requests are outstanding.
+    pub fn outstanding(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether a further request may be taken now, or why not.
+    #[inline]
+    pub fn capacity(&self) -> Result<(), Hold> {
+        if self.slots.len() >= OUTSTANDING_MAX {
+            Err(Hold::Outstanding)
+        } else if self.output.len() >= OUTPUT_MAX {
+            Err(Hold::Output)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the reason to hold is over. [`Hold::Upstream`] is ended by the upstream.
+    pub fn hold_is_over(&self) -> bool {
+        match self.hold {
+            Some(Hold::Outstanding) => self.slots.len() <= OUTSTANDING_MAX / 2,
+            Some(Hold::Output) => self.output.len() <= OUTPUT_MAX / 2,
+            Some(Hold::Barrier) => self.slots.is_empty(),
+            Some(Hold::Upstream(_)) | None => false,
+        }
+    }
+
+    /// Opens the slot of a request whose reply comes from one server; its sequence number.
+    #[inline]
+    pub fn expect_reply(&mut self) -> u32 {
+        self.push(Slot::Waiting(Buffer::default()))
+    }
+
+    /// Opens the slot of a request whose reply is joined from parts; its sequence number.
+    pub fn expect_parts(&mut self, join: JoinId) -> u32 {
+        self.push(Slot::Joining(join))
+    }
+
+    #[inline]
+    fn push(&mut self, slot: Slot) -> u32 {
+        let sequence = self.first.wrapping_add(self.slots.len() as u32);
+        self.slots.push_back(slot);
+        sequence
+    }
+
+    /// Answers the request that has just been taken with `reply`.
+    pub fn answer(&mut self, buffers: &mut BufferPool, reply: &[u8]) {
+        if self.slots.is_empty() {
+            buffers.append(&mut self.output, reply);
+        } else {
+            let mut buffer = Buffer::default();
+            buffers.append(&mut buffer, reply);
+            self.slots.push_back(Slot::Done(buffer));
+        }
+    }
+
+    /// Takes a piece of the reply to request `sequence`; `last` ends it.
+    #[inline]
+    pub fn deliver(
+        &mut self,
+        buffers: &mut BufferPool,
+        sequence: u32,
+        piece: &[u8],
+        last: bool,
+    ) -> Delivered {
+        let index = sequence.wrapping_sub(self.first) as usize;
+        match self.slots.get_mut(index) {
+            Some(Slot::Waiting(parked)) => {
+                if index == 0 && (last || parked.len() + piece.len() > PARKED_REPLY_MAX) {
+                    if !parked.is_empty() {
+                        buffers.append(&mut self.output, parked.as_slice());
+                        buffers.release(std::mem::take(parked));
+                    }
+                    buffers.append(&mut self.output, piece);
+                    if last {
+                        self.pop_front();
+                        self.release_done(buffers);
+                    }
+                } else {
+                    buffers.append(parked, piece);
+                    if last {
+                        let whole = std::mem::take(parked);
+                        self.slots[index] = Slot::Done(whole);
+                    }
+                }
+                Delivered::Taken
+            }
+            Some(Slot::Joining(join)) => Delivered::Part(*join),
+            Some(Slot::Done(_)) | None => Delivered::Taken,
+        }
+    }
+
+    /// Puts `reply` in the place of whatever came of the reply to `sequence`. `begun` says whether the server had begun to
+    /// answer it; where that beginning was sent on already, nothing can take its place and the session is broken.
+    pub fn replace(
+        &mut self,
+        buffers: &mut BufferPool,
+        sequence: u32,
+        reply: &[u8],
+        begun: bool,
+    ) -> Delivered {
+        let index = sequence.wrapping_sub(self.first) as usize;
+        match self.slots.get_mut(index) {
+            Some(Slot::Waiting(parked)) => {
+                if begun && index == 0 && parked.is_empty() {
+                    self.phase = Phase::Broken;
+                    return Delivered::Taken;
+                }
+                buffers.release(std::mem::take(parked));
+                self.deliver(buffers, sequence, reply, true)
+            }
+            Some(Slot::Joining(join)) => Delivered::Part(*join),
+            Some(Slot::Done(_)) | None => Delivered::Taken,
+        }
+    }
+
+    /// Ends the joining slot `sequence` with its whole reply.
+    pub fn joined(&mut self, buffers: &mut BufferPool, sequence: u32, reply: &[u8]) {
+        let index = sequence.wrapping_sub(self.first) as usize;
+        if index == 0 {
+            buffers.append(&mut self.output, reply);
+            self.pop_front();
+            self.release_done(buffers);
+        } else if let Some(slot) = self.slots.get_mut(index) {
+            let mut buffer = Buffer::default();
+            buffers.append(&mut buffer, reply);
+            *slot = Slot::Done(buffer);
+        }
+    }
+
+    fn pop_front(&mut self) {
+        self.slots.pop_front();
+        self.first = self.first.wrapping_add(1);
+    }
+
+    /// Moves the replies that need wait for nobody any more to the output.
+    fn release_done(&mut self, buffers: &mut BufferPool) {
+        while let Some(Slot::Done(reply)) = self.slots.front_mut() {
+            let reply = std::mem::take(reply);
+            if self.output.is_empty() && self.output.tail().capacity() == 0 {
+                self.output = reply;
+            } else {
+                buffers.append(&mut self.output, reply.as_slice());
+                buffers.release(reply);
+            }
+            self.pop_front();
+        }
+    }
+
+    /// Gives all memory back, and names the joins that nobody waits for any more.
+    pub fn dissolve(self, buffers: &mut BufferPool) -> Vec<JoinId> {
+        buffers.release(self.input);
+        buffers.release(self.output);
+        let mut joins = Vec::new();
+        for slot in self.slots {
+            match slot {
+                Slot::Waiting(buffer) | Slot::Done(buffer) => buffers.release(buffer),
+                Slot::Joining(join) => joins.push(join),
+            }
+        }
+        joins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn session() -> Session {
+        Session::new(0, 1, 0, "test".into(), true)
+    }
+
+    proptest! {
+        #[test]
+        fn replies_come_in_the_order_of_requests_whatever_the_order_of_pieces(
+            lengths in prop::collection::vec(1usize..200, 1..40),
+            choices in prop::collection::vec(any::<u16>(), 0..400),
+        ) {
+            let mut buffers = BufferPool::default();
+            let mut session = session();
+            let replies: Vec<Vec<u8>> =
+                lengths.iter().enumerate().map(|(n, &length)| vec![n as u8; length]).collect();
+            let sequences: Vec<u32> = replies.iter().map(|_| session.expect_reply()).collect();
+            let mut given = vec![0usize; replies.len()];
+            let mut choices = choices.into_iter();
+            while given.iter().zip(&replies).any(|(&given, reply)| given < reply.len()) {
+                let open: Vec<usize> = (0..replies.len()).filter(|&n| given[n] < replies[n].len()).collect();
+                let n = open[choices.next().unwrap_or(0) as usize % open.len()];
+                let left = replies[n].len() - given[n];
+                let count = (choices.next().unwrap_or(u16::MAX) as usize % left) + 1;
+                let piece = &replies[n][given[n]..given[n] + count];
+                given[n] += count;
+                session.deliver(&mut buffers, sequences[n], piece, given[n] == replies[n].len());
+            }
+            prop_assert_eq!(session.output.as_slice(), replies.concat());
+            prop_assert_eq!(session.outstanding(), 0);
+        }
+    }
+
+    #[test]
+    fn an_error_takes_the_place_of_a_reply_that_broke_off_unless_its_beginning_is_gone() {
+        let mut buffers = BufferPool::default();
+        let mut session = session();
+        let first = session.expect_reply();
+        session.deliver(&mut buffers, first, b"$5\r\nhe", false);
+        session.replace(&mut buffers, first, b"-ERR gone\r\n", true);
+        assert_eq!(session.output.as_slice(), b"-ERR gone\r\n");
+        let large = session.expect_reply();
+        session.deliver(&mut buffers, large, &vec![b'x'; PARKED_REPLY_MAX + 1], false);
+        session.replace(&mut buffers, large, b"-ERR gone\r\n", true);
+        assert_eq!(session.phase, Phase::Broken);
+    }
+
+    #[test]
+    fn a_local_answer_waits_for_the_replies_before_it() {
+        let mut buffers = BufferPool::default();
+        let mut session = session();
+        let get = session.expect_reply();
+        session.answer(&mut buffers, b"+PONG\r\n");
+        assert!(session.output.is_empty());
+        session.deliver(&mut buffers, get, b"$-1\r\n", true);
+        assert_eq!(session.output.as_slice(), b"$-1\r\n+PONG\r\n");
+    }
+}

@@ -1,0 +1,120 @@
+//! What a configuration means: complete, checked, and the same whether it was written as `proxy.yml` or `nutcracker.yml`.
+
+use std::fmt;
+use std::time::Duration;
+
+use shoal_topology::Pool;
+pub use shoal_topology::nutcracker::Listen;
+
+/// Everything that a proxy process is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The pools, in the order in which statistics show them.
+    pub pools: Vec<PoolSettings>,
+    /// Event loops; each is one thread.
+    pub workers: usize,
+}
+
+/// Everything about one pool.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// Who owns which key, and where the servers are.
+    pub pool: Pool,
+    /// Where clients connect.
+    pub listen: Listen,
+    /// Connections that may wait to be accepted, as `listen(2)` takes it.
+    pub backlog: u32,
+    /// Whether sockets of clients get `SO_KEEPALIVE`.
+    pub tcp_keepalive: bool,
+    /// From when a request is queued to when its reply must have come; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// The password that clients give and that the servers are given.
+    pub password: Option<Secret>,
+    /// The database that is selected on the servers.
+    pub database: u32,
+    /// Whether every server is connected to before clients are accepted.
+    pub preconnect: bool,
+    /// Connections to each server, for each worker and each version of RESP.
+    pub server_connections: u16,
+    /// When a server that fails is left out; `None` never.
+    pub ejection: Option<Ejection>,
+    /// Whether requests wait for company while the last batch to their server is unanswered.
+    pub gather: bool,
+    /// What commands do whose keys lie on several shards.
+    pub multi_key: MultiKey,
+    /// Whose error texts and whose habits after a failure.
+    pub dialect: Dialect,
+}
+
+/// When a server is left out of its pool, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row, without a reply between them.
+    pub failure_limit: u32,
+    /// How long the server stays out at least.
+    pub retry_after: Duration,
+}
+
+/// What happens to a command whose keys lie on several shards and that cannot be split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MultiKey {
+    /// It is refused with an error that says why.
+    #[default]
+    Refuse,
+    /// It goes whole to the server of its first argument, as Twemproxy sends it: keys may be missed or written where nobody
+    /// looks for them.
+    AsNutcracker,
+}
+
+/// Whose words and habits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Errors name shard, pool and cause; failures back off and are probed.
+    Shoal,
+    /// Errors, ejection and reconnects are Twemproxy's.
+    Nutcracker,
+}
+
+/// A password. Its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` out of logs.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The password itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `given` is the password; takes the same time wherever they differ.
+    pub fn matches(&self, given: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differing = own.iter().zip(given).fold(0, |seen, (a, b)| seen | (a ^ b));
+        own.len() == given.len() && differing == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_matches_itself_alone_and_is_not_shown() {
+        let secret = Secret::new("hunter2");
+        assert!(secret.matches(b"hunter2"));
+        for wrong in [&b"hunter"[..], b"hunter22", b"hunter3", b""] {
+            assert!(!secret.matches(wrong));
+        }
+        assert!(!format!("{secret:?}").contains("hunter"));
+    }
+}

@@ -1,0 +1,173 @@
+//! One connection to a Redis server: what waits to be sent, and who waits for the next reply.
+//!
+//! ```text
+//!   Idle ──connect──▶ Connecting ──▶ Greeting (AUTH, HELLO, SELECT) ──▶ Ready
+//!     ▲                   │               │                               │
+//!     └────── failed ─────┴───────────────┴───────────────────────────────┘
+//! ```
+//!
+//! Requests may be queued in every phase but are sent in `Ready` alone: nothing goes out under a password whose AUTH is
+//! unanswered. Replies are matched to requests by order alone, so a connection that breaks is never used again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use shoal_resp::delimiter::Delimiter;
+
+use crate::arena::Key;
+use crate::buffer::Buffer;
+use crate::session::Protocol;
+use crate::time::Time;
+
+/// Unsent bytes of requests above which sessions with requests for this upstream are held; half of it takes up again.
+pub const OUTPUT_MAX: usize = 1024 * 1024;
+
+/// A batch of this many bytes is sent even if the one before it is unanswered.
+const GATHER_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a request waits for company at most.
+const GATHER_WAIT_MAX: Duration = Duration::from_micros(200);
+
+/// Where the connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There is none; before the given time no new one is tried.
+    Idle(Time),
+    /// It is being opened.
+    Connecting,
+    /// Greetings were sent, and this many are unanswered.
+    Greeting(u8),
+    /// Requests flow.
+    Ready,
+}
+
+/// Who waits for a reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// The session; it may be gone by then.
+    pub session: Key,
+    /// Its request.
+    pub sequence: u32,
+    /// Which part of the request, if it was split.
+    pub part: u16,
+    /// Nobody waits any more: the reply is dropped.
+    pub forsaken: bool,
+    /// When it was queued.
+    pub queued_at: Time,
+    /// The position in the stream of requests at which this one ends, in bytes since the connection began.
+    pub end: u64,
+}
+
+/// One connection to a server.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The pool, by its index in the settings.
+    pub pool: usize,
+    /// The shard, by its index in the pool.
+    pub shard: usize,
+    /// The version of RESP on it.
+    pub protocol: Protocol,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What is sent before any request.
+    pub greeting: Buffer,
+    /// What the server answered to the greeting so far.
+    pub greeted: Buffer,
+    /// Requests to be sent.
+    pub output: Buffer,
+    /// Who waits, oldest first: for requests sent, then for those in `output`.
+    pub queue: VecDeque<Pending>,
+    /// Finds the ends of replies.
+    pub delimiter: Delimiter,
+    /// Sessions that are held because `output` is full.
+    pub holding: Vec<Key>,
+    /// Whether the upstream is on the list of those with something to send.
+    pub touched: bool,
+    /// Failures to connect in a row.
+    pub attempts: u32,
+    /// When the server last sent a byte.
+    pub heard_at: Time,
+    /// Bytes queued since the connection began.
+    queued: u64,
+    /// Bytes sent since the connection began.
+    sent: u64,
+    /// Since when requests wait for company; `NEVER` if none do.
+    gathering_since: Time,
+}
+
+impl Upstream {
+    /// A connection that nobody has asked for yet.
+    pub fn new(pool: usize, shard: usize, protocol: Protocol) -> Upstream {
+        Upstream {
+            pool,
+            shard,
+            protocol,
+            phase: Phase::Idle(Time::default()),
+            greeting: Buffer::default(),
+            greeted: Buffer::default(),
+            output: Buffer::default(),
+            queue: VecDeque::new(),
+            delimiter: Delimiter::new(),
+            holding: Vec::new(),
+            touched: false,
+            attempts: 0,
+            heard_at: Time::default(),
+            queued: 0,
+            sent: 0,
+            gathering_since: Time::NEVER,
+        }
+    }
+
+    /// Notes that a request of `length` bytes was appended to `output` for `session`.
+    #[inline]
+    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, length: usize, now: Time) {
+        self.queued += length as u64;
+        let end = self.queued;
+        self.queue.push_back(Pending { session, sequence, part, forsaken: false, queued_at: now, end });
+    }
+
+    /// Notes that `count` bytes of `output` were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.output.consume(count);
+        self.sent += count as u64;
+        self.gathering_since = Time::NEVER;
+    }
+
+    /// Requests sent and unanswered, and requests not wholly sent; their numbers.
+    pub fn backlog(&self) -> (usize, usize) {
+        let sent = self.queue.partition_point(|pending| pending.end <= self.sent);
+        (sent, self.queue.len() - sent)
+    }
+
+    /// Bytes of requests sent and unanswered.
+    pub fn unanswered_bytes(&self) -> u64 {
+        let answered = self.queue.front().map_or(self.sent, |front| front.end.min(self.sent));
+        self.sent - answered
+    }
+
+    /// Whether `output` should be sent now, or rather wait for the replies to the batch before it, until when at most.
+    ///
+    /// One batch in flight: while the server works on the last one, what comes gathers, and goes out when the last reply is
+    /// in. A lone session never waits, because nothing is in flight when its request comes.
+    #[inline]
+    pub fn gather(&mut self, now: Time) -> Result<(), Time> {
+        let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
+        if !in_flight || self.output.len() >= GATHER_BYTES_MAX {
+            return Ok(());
+        }
+        if self.gathering_since == Time::NEVER {
+            self.gathering_since = now;
+        }
+        let until = self.gathering_since + GATHER_WAIT_MAX;
+        if now >= until { Ok(()) } else { Err(until) }
+    }
+
+    /// Forgets the connection; the requests that waited on it.
+    pub fn reset(&mut self) -> VecDeque<Pending> {
+        self.delimiter = Delimiter::new();
+        self.queued = 0;
+        self.sent = 0;
+        self.gathering_since = Time::NEVER;
+        std::mem::take(&mut self.queue)
+    }
+}

@@ -1,0 +1,200 @@
+//! What must hold for any bytes: one function a fuzz target, which panics where it doesn't.
+//!
+//! Two use this file: the fuzz targets (nightly, `make fuzz`), and `crates/e2e/tests/repository/corpus.rs`, which
+//! includes it and replays the corpora on stable in every `make test`. So it stands on nothing but the crates it tries.
+
+use shoal_resp::{Delimiter, Fed, Parsed, Progress, RequestLimits};
+use shoal_telemetry::http::parse_head;
+use shoal_topology::{Topology, nutcracker};
+
+/// What each fuzz target calls.
+pub type Entry = fn(&[u8]);
+
+/// The targets by name, but for [`canary`].
+pub const ENTRIES: [(&str, Entry); 7] = [
+    ("request", request),
+    ("delimiter", delimiter),
+    ("frame", frame),
+    ("inline", inline),
+    ("nutcracker_yml", nutcracker_yml),
+    ("topology_json", topology_json),
+    ("http", http),
+];
+
+/// A client's stream gives the same requests however it is cut, and a request's arguments, written again, are the
+/// same request. The first byte says how it is cut.
+pub fn request(bytes: &[u8]) {
+    let Some((seed, stream)) = bytes.split_first() else { return };
+    assert_eq!(
+        requests(stream, stream.len()),
+        requests(stream, piece(*seed)),
+        "cut otherwise, read otherwise"
+    );
+}
+
+/// A server's stream has the same frames however it is cut. The first byte says how it is cut.
+pub fn delimiter(bytes: &[u8]) {
+    let Some((seed, stream)) = bytes.split_first() else { return };
+    let whole = frames(stream, stream.len());
+    assert_eq!(whole, frames(stream, piece(*seed)), "cut otherwise, read otherwise");
+    if let Ok(frames) = whole {
+        assert!(frames.iter().all(|(end, _)| *end <= stream.len()));
+    }
+}
+
+/// A frame that can be looked into ends where the delimiter says that it does, and before its end it isn't whole.
+pub fn frame(bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    match shoal_resp::parse_frame(bytes) {
+        Ok(Some((_, parsed))) => {
+            assert!(
+                matches!(Delimiter::new().feed(bytes), Ok(Fed::Frame { len, .. }) if len == parsed),
+                "delimited otherwise than parsed"
+            );
+            let cut = shoal_resp::parse_frame(&bytes[..parsed - 1]);
+            assert!(matches!(cut, Ok(None)), "whole before its end");
+        }
+        // The delimiter may refuse at once what the parser refuses when its line has ended.
+        Ok(None) => {
+            assert!(
+                !matches!(Delimiter::new().feed(bytes), Ok(Fed::Frame { .. })),
+                "delimited, and not whole"
+            )
+        }
+        // The delimiter checks the shape alone: it may pass what makes no sense.
+        Err(_) => {}
+    }
+}
+
+/// An inline request, rewritten, is one request in the form of an array.
+pub fn inline(bytes: &[u8]) {
+    let mut array = Vec::new();
+    if shoal_resp::inline_to_multibulk(bytes, &mut array).is_err() {
+        assert!(array.is_empty(), "refused, and yet something was written");
+        return;
+    }
+    let mut arguments = Vec::new();
+    let parsed = shoal_resp::parse_request(&array, &RequestLimits::default(), &mut arguments);
+    match parsed.expect("what was rewritten is well formed") {
+        Parsed::Request { len, inline } => assert!(len == array.len() && !inline && !arguments.is_empty()),
+        Parsed::Partial { .. } => assert!(array.is_empty(), "rewritten to half a request"),
+        Parsed::Nothing { .. } => panic!("rewritten to a request for nothing"),
+    }
+}
+
+/// A `nutcracker.yml` is read or refused with a reason; what is read makes a topology that is valid.
+pub fn nutcracker_yml(bytes: &[u8]) {
+    match nutcracker::Config::from_bytes(bytes) {
+        Ok(config) => {
+            let _ = config.warnings();
+            assert_eq!(config.to_topology(1).validate().map_err(|error| error.to_string()), Ok(()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty(), "refused without a reason"),
+    }
+}
+
+/// A topology that can be read is written so that it is read as the same again.
+pub fn topology_json(bytes: &[u8]) {
+    if let Ok(topology) = Topology::from_json(bytes) {
+        let again = Topology::from_json(topology.to_json().as_bytes()).expect("what was written can be read");
+        assert_eq!(topology, again);
+    }
+}
+
+/// What a head, or a refusal, is of the first bytes, it is of all: bytes that come later change nothing.
+pub fn http(bytes: &[u8]) {
+    const HEAD_MAX: usize = 2048;
+    const BODY_MAX: usize = 1024;
+    let whole = parse_head(bytes, HEAD_MAX, BODY_MAX);
+    if let Ok(Some(head)) = &whole {
+        assert!(head.request.path.starts_with('/') && head.request.body.is_empty());
+        assert!(head.body_at <= bytes.len().min(HEAD_MAX) && head.body_bytes <= BODY_MAX);
+    }
+    for cut in (0..bytes.len()).step_by(1 + bytes.len() / 16) {
+        let early = parse_head(&bytes[..cut], HEAD_MAX, BODY_MAX);
+        assert!(early == Ok(None) || early == whole, "{early:?} became {whole:?}");
+    }
+}
+
+/// Fails on purpose, a few seconds into fuzzing: `make fuzz-canary` shows by it that a target that breaks is noticed.
+pub fn canary(bytes: &[u8]) {
+    assert!(!bytes.starts_with(b"gas"), "the canary is dead");
+}
+
+/// The size of the pieces into which a stream is cut, at least one byte.
+fn piece(seed: u8) -> usize {
+    1 + usize::from(seed)
+}
+
+/// A request: how many bytes it takes, and its arguments.
+type Request = (usize, Vec<Vec<u8>>);
+
+/// The requests of a stream that comes in pieces, or what is wrong with it.
+fn requests(stream: &[u8], piece: usize) -> Result<Vec<Request>, String> {
+    let limits = RequestLimits::default();
+    let mut found = Vec::new();
+    let mut arguments = Vec::new();
+    let mut progress = Progress::default();
+    let (mut start, mut arrived) = (0, 0);
+    while arrived < stream.len() {
+        arrived = stream.len().min(arrived + piece);
+        while start < arrived {
+            let bytes = &stream[start..arrived];
+            let parsed = shoal_resp::resume_request(bytes, &limits, &mut progress, &mut arguments)
+                .map_err(|error| error.to_string())?;
+            match parsed {
+                Parsed::Partial { .. } => break,
+                Parsed::Nothing { len } => start += len,
+                Parsed::Request { len, inline: true } => {
+                    found.push((len, vec![bytes[..len].to_vec()]));
+                    start += len;
+                }
+                Parsed::Request { len, inline: false } => {
+                    let words: Vec<&[u8]> = arguments.iter().map(|span| span.of(bytes)).collect();
+                    assert_same_request(&words);
+                    found.push((len, words.iter().map(|word| word.to_vec()).collect()));
+                    start += len;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn assert_same_request(words: &[&[u8]]) {
+    let mut written = Vec::new();
+    shoal_resp::encode::command(&mut written, words);
+    let mut spans = Vec::new();
+    let parsed = shoal_resp::parse_request(&written, &RequestLimits::default(), &mut spans);
+    assert_eq!(parsed, Ok(Parsed::Request { len: written.len(), inline: false }));
+    assert!(
+        spans.iter().map(|span| span.of(&written)).eq(words.iter().copied()),
+        "written otherwise than read"
+    );
+}
+
+/// Where the frames of a stream end, and their types, or that it is wrong.
+fn frames(stream: &[u8], piece: usize) -> Result<Vec<(usize, u8)>, String> {
+    let mut found = Vec::new();
+    let mut delimiter = Delimiter::new();
+    let mut at = 0;
+    for part in stream.chunks(piece.max(1)) {
+        let mut rest = part;
+        while !rest.is_empty() {
+            match delimiter.feed(rest).map_err(|error| error.to_string())? {
+                Fed::Frame { len, kind } => {
+                    at += len;
+                    found.push((at, kind));
+                    rest = &rest[len..];
+                }
+                Fed::Partial => {
+                    at += rest.len();
+                    rest = &[];
+                }
+            }
+        }
+    }
+    Ok(found)
+}
