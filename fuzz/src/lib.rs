@@ -3,22 +3,33 @@
 //! Two use this file: the fuzz targets (nightly, `make fuzz`), and `crates/e2e/tests/repository/corpus.rs`, which
 //! includes it and replays the corpora on stable in every `make test`. So it stands on nothing but the crates it tries.
 
-use shoal_resp::{Delimiter, Fed, Parsed, Progress, RequestLimits};
+use std::path::Path;
+
+use shoal_proxy::config::from_proxy_yml;
+use shoal_resp::command::{self, Command, Keys};
+use shoal_resp::{Delimiter, Fed, Parsed, Progress, RequestLimits, Span};
 use shoal_telemetry::http::parse_head;
-use shoal_topology::{Topology, nutcracker};
+use shoal_topology::{Router, Topology, nutcracker};
+
+pub use session::session;
+
+mod session;
 
 /// What each fuzz target calls.
 pub type Entry = fn(&[u8]);
 
 /// The targets by name, but for [`canary`].
-pub const ENTRIES: [(&str, Entry); 7] = [
+pub const ENTRIES: [(&str, Entry); 10] = [
     ("request", request),
+    ("command", command),
     ("delimiter", delimiter),
     ("frame", frame),
     ("inline", inline),
     ("nutcracker_yml", nutcracker_yml),
+    ("proxy_yml", proxy_yml),
     ("topology_json", topology_json),
     ("http", http),
+    ("session", session),
 ];
 
 /// A client's stream gives the same requests however it is cut, and a request's arguments, written again, are the
@@ -32,6 +43,38 @@ pub fn request(bytes: &[u8]) {
     );
 }
 
+/// A command is found by its name, and a request's keys are among its arguments, whatever the command.
+pub fn command(bytes: &[u8]) {
+    let limits = RequestLimits::default();
+    let mut args = Vec::new();
+    let mut array = Vec::new();
+    let parsed = shoal_resp::parse_request(bytes, &limits, &mut args);
+    let Ok(Parsed::Request { len, inline }) = parsed else { return };
+    let mut request = bytes;
+    if inline {
+        if shoal_resp::inline_to_multibulk(&bytes[..len], &mut array).is_err() || array.is_empty() {
+            return;
+        }
+        shoal_resp::parse_request(&array, &limits, &mut args).expect("what was rewritten is well formed");
+        request = &array;
+    }
+    let name = args[0].of(request);
+    if let Some(found) = command::lookup(name) {
+        assert!(found.name.as_bytes().eq_ignore_ascii_case(name), "{name:?} found {found:?}");
+        if let Some(sub) = args.get(1).map(|span| span.of(request))
+            && let Some(found) = command::lookup_sub(found, sub)
+        {
+            assert!(found.sub_name().as_bytes().eq_ignore_ascii_case(sub), "{sub:?} found {found:?}");
+        }
+    }
+    // Names are hard to come by for a fuzzer: the request is held against the rules of all commands.
+    for container in command::all() {
+        for command in [container].into_iter().chain(container.subs) {
+            assert_keys_are_arguments(command, request, &args);
+        }
+    }
+}
+
 /// A server's stream has the same frames however it is cut. The first byte says how it is cut.
 pub fn delimiter(bytes: &[u8]) {
     let Some((seed, stream)) = bytes.split_first() else { return };
@@ -42,27 +85,23 @@ pub fn delimiter(bytes: &[u8]) {
     }
 }
 
-/// A frame that can be looked into ends where the delimiter says that it does, and before its end it isn't whole.
+/// A frame that can be looked into ends where the delimiter says that it does, and before its end it isn't whole. The
+/// two wait for more at the same bytes, and the parser refuses whatever the delimiter refuses.
 pub fn frame(bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
+    let delimited = Delimiter::new().feed(bytes);
     match shoal_resp::parse_frame(bytes) {
         Ok(Some((_, parsed))) => {
             assert!(
-                matches!(Delimiter::new().feed(bytes), Ok(Fed::Frame { len, .. }) if len == parsed),
-                "delimited otherwise than parsed"
+                matches!(delimited, Ok(Fed::Frame { len, .. }) if len == parsed),
+                "parsed, and {delimited:?}"
             );
             let cut = shoal_resp::parse_frame(&bytes[..parsed - 1]);
             assert!(matches!(cut, Ok(None)), "whole before its end");
         }
-        // The delimiter may refuse at once what the parser refuses when its line has ended.
-        Ok(None) => {
-            assert!(
-                !matches!(Delimiter::new().feed(bytes), Ok(Fed::Frame { .. })),
-                "delimited, and not whole"
-            )
-        }
+        Ok(None) => assert_eq!(delimited, Ok(Fed::Partial), "not whole"),
         // The delimiter checks the shape alone: it may pass what makes no sense.
         Err(_) => {}
     }
@@ -90,6 +129,28 @@ pub fn nutcracker_yml(bytes: &[u8]) {
         Ok(config) => {
             let _ = config.warnings();
             assert_eq!(config.to_topology(1).validate().map_err(|error| error.to_string()), Ok(()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty(), "refused without a reason"),
+    }
+}
+
+/// A `proxy.yml` is read or refused with a reason; what is read can be served.
+///
+/// A password's file would be read, and the text says which: text that may name one isn't tried. YAML can spell a key by
+/// escapes and, with a tag, in base64 too.
+pub fn proxy_yml(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if text.contains("password_file") || text.contains(['\\', '!']) {
+        return;
+    }
+    match from_proxy_yml(Path::new("proxy.yml"), text, 2) {
+        Ok(config) => {
+            assert!((1..=512).contains(&config.settings.workers) && !config.settings.pools.is_empty());
+            for settings in config.settings.pools {
+                assert!(settings.password.is_none(), "a password's file was read");
+                let all = vec![true; settings.pool.shards.len()];
+                assert!(Router::new(&settings.pool, &all).is_ok(), "read, and cannot be routed");
+            }
         }
         Err(error) => assert!(!error.to_string().is_empty(), "refused without a reason"),
     }
@@ -161,6 +222,21 @@ fn requests(stream: &[u8], piece: usize) -> Result<Vec<Request>, String> {
         }
     }
     Ok(found)
+}
+
+fn assert_keys_are_arguments(command: &Command, request: &[u8], args: &[Span]) {
+    let mut keys = Vec::new();
+    match command.keys(request, args, &mut keys) {
+        Ok(()) => {
+            assert!(keys.iter().all(|key| (1..args.len()).contains(key)), "{command:?}: {keys:?}");
+            assert!(keys.is_sorted_by(|one, next| one < next), "{command:?}: {keys:?}");
+        }
+        // Where no word decides, the right number of arguments is enough.
+        Err(error) => {
+            let by_place = matches!(command.keys, Keys::Range { .. } | Keys::ShardChannels { .. });
+            assert!(!(by_place && command.accepts(args.len())), "{command:?}: {error}");
+        }
+    }
 }
 
 fn assert_same_request(words: &[&[u8]]) {

@@ -127,6 +127,7 @@ fn serve(file: &Path, arguments: Arguments) -> Result<()> {
     if arguments.daemonize && daemon::is_parent() {
         return daemon::start();
     }
+    let path = file.to_owned();
     let workers = arguments.workers.map_or_else(proxy::cores, usize::from);
     let settings = proxy::read_nutcracker(file, workers, arguments.multi_key.into())?;
     log::set_level(arguments.verbose);
@@ -134,10 +135,16 @@ fn serve(file: &Path, arguments: Arguments) -> Result<()> {
         log::write_to(path).with_context(|| format!("cannot write the log to {}", path.display()))?;
     }
     proxy::raise_descriptor_limit();
+    let multi_key = arguments.multi_key;
+    let reread = move || {
+        proxy::read_nutcracker(&path, workers, multi_key.into()).map_err(|error| format!("{error:#}"))
+    };
     let process = Process {
         settings,
+        reread: Box::new(reread),
         stats: Some(proxy::resolve(&format!("{}:{}", arguments.stats_addr, arguments.stats_port))?),
         admin: arguments.admin.as_deref().map(proxy::resolve).transpose()?,
+        seed: None,
         pid_file: arguments.pid_file,
     };
     process.run(|| {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use shoal_proxy::config;
+use shoal_proxy::config::{self, ProxyConfig};
 use shoal_proxy::process::{Process, check_names, log};
 use shoal_proxy::settings::{MultiKey, Settings};
 
@@ -17,7 +17,8 @@ Examples:
   shoal proxy --nutcracker /etc/nutcracker/nutcracker.yml --workers 1
                                                         serve what Twemproxy's file says, as Twemproxy would
 
-Signals: SIGINT and SIGTERM stop, SIGHUP opens the log file again, SIGTTIN and SIGTTOU change the log level.";
+Signals: SIGINT and SIGTERM stop, SIGHUP opens the log file again and reloads
+the configuration, SIGTTIN and SIGTTOU change the log level.";
 
 /// What `shoal proxy` takes.
 #[derive(Debug, Args)]
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// With --nutcracker: what commands do whose keys lie on several shards
     #[arg(long, value_enum, default_value = "refuse", value_name = "HOW")]
     multi_key: MultiKeyArgument,
+    /// Make the distribution `random` choose the same each time [default: from the time]
+    #[arg(long, value_name = "SEED")]
+    random_seed: Option<u32>,
     /// Append the log to this file instead of standard error
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
@@ -78,51 +82,55 @@ const NO_PORT: &str = "none";
 
 /// Serves, or checks the configuration.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let (settings, admin, stats) = match (&arguments.config, &arguments.nutcracker) {
-        (Some(path), None) => {
-            let text = read(path)?;
-            let config = config::from_proxy_yml(path, &text, cores())?;
-            (config.settings, config.admin, config.stats)
-        }
-        (None, Some(path)) => {
-            let settings = read_nutcracker(path, cores(), arguments.multi_key.into())?;
-            let stats = format!("{}:{}", arguments.stats_addr, arguments.stats_port.unwrap_or(22222));
-            (settings, config::ADMIN.to_owned(), Some(stats))
-        }
-        _ => bail!("give either --config or --nutcracker"),
-    };
-    let stats = match arguments.stats_port {
-        Some(port) => Some(format!("{}:{port}", arguments.stats_addr)),
-        None => stats,
-    };
-    let mut settings = settings;
-    if let Some(workers) = arguments.workers {
-        settings.workers = workers.into();
-    }
+    let config = arguments.read()?;
     if arguments.check {
-        check_names(&settings)?;
-        eprintln!(
-            "shoal: the configuration is right: {} pools, {} workers",
-            settings.pools.len(),
-            settings.workers
-        );
+        check_names(&config.settings)?;
+        let (pools, workers) = (config.settings.pools.len(), config.settings.workers);
+        eprintln!("shoal: the configuration is right: {pools} pools, {workers} workers");
         return Ok(());
     }
     if let Some(path) = &arguments.output {
         log::write_to(path).with_context(|| format!("cannot write the log to {}", path.display()))?;
     }
     raise_descriptor_limit();
+    let stats = match (arguments.stats_port, config.stats) {
+        (Some(port), _) => Some(format!("{}:{port}", arguments.stats_addr)),
+        (None, stats) => stats,
+    };
     let process = Process {
-        settings,
+        settings: config.settings,
         stats: stats.as_deref().map(resolve).transpose()?,
-        admin: match arguments.admin.as_deref().unwrap_or(&admin) {
+        admin: match arguments.admin.as_deref().unwrap_or(&config.admin) {
             NO_PORT => None,
             address => Some(resolve(address)?),
         },
-        pid_file: arguments.pid_file,
+        seed: arguments.random_seed,
+        pid_file: arguments.pid_file.clone(),
+        reread: Box::new(move || {
+            arguments.read().map(|config| config.settings).map_err(|error| format!("{error:#}"))
+        }),
     };
     process.run(|| {})?;
     Ok(())
+}
+
+impl Arguments {
+    /// What the configuration file and the flags say together.
+    fn read(&self) -> Result<ProxyConfig> {
+        let mut config = match (&self.config, &self.nutcracker) {
+            (Some(path), None) => config::from_proxy_yml(path, &read(path)?, cores())?,
+            (None, Some(path)) => ProxyConfig {
+                settings: read_nutcracker(path, cores(), self.multi_key.into())?,
+                admin: config::ADMIN.to_owned(),
+                stats: Some(format!("{}:22222", self.stats_addr)),
+            },
+            _ => bail!("give either --config or --nutcracker"),
+        };
+        if let Some(workers) = self.workers {
+            config.settings.workers = workers.into();
+        }
+        Ok(config)
+    }
 }
 
 /// Reads a `nutcracker.yml`, and prints what its author should be warned of.

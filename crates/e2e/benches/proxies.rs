@@ -72,6 +72,10 @@ fn main() -> ExitCode {
 
 /// Whether everything was measured and, under `--check`, every target met.
 fn bench(options: &Options) -> Fallible<bool> {
+    if !options.bench {
+        eprintln!("bench: nothing measured; `cargo bench` gives --bench");
+        return Ok(true);
+    }
     if let Some(file) = &options.check {
         return check(&Record::read(&options::in_repository(file))?, options.at_most);
     }

@@ -1,7 +1,7 @@
 //! Starts real programs and talks to them: what the end-to-end tests stand on.
 //!
 //! ```text
-//!   RawClient ──▶ Nutcracker | ShoalProxy ──▶ RedisServer | FakeServer
+//!   RawClient ──▶ Nutcracker | ShoalProxy | OwnProxy ──▶ RedisServer | FakeServer
 //!                       (trait Proxy)
 //!   all of them live in a Workplace, are ended on drop, and die with the test process
 //! ```
@@ -24,7 +24,7 @@ pub mod workplace;
 
 pub use fake_server::{Answer, FakeServer};
 pub use process::Process;
-pub use proxy::{Config, Nutcracker, Pool, Proxy, ShoalProxy};
+pub use proxy::{Config, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, ShoalProxy};
 pub use raw_client::{End, RawClient};
 pub use redis_server::RedisServer;
 pub use workplace::Workplace;

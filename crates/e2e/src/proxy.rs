@@ -4,9 +4,11 @@
 //! `nutcracker`, or as `shoal proxy --nutcracker FILE` with switches of its own.
 
 mod nutcracker;
+mod own;
 mod shoal;
 
 pub use nutcracker::Nutcracker;
+pub use own::{OwnPool, OwnProxy};
 pub use shoal::ShoalProxy;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,6 +40,15 @@ pub trait Proxy: Send {
     /// The process id.
     fn pid(&self) -> u32 {
         self.running().process.pid()
+    }
+
+    /// What the statistics port says, as it says it.
+    ///
+    /// # Panics
+    /// When it says nothing.
+    #[track_caller]
+    fn stats(&self) -> Vec<u8> {
+        RawClient::connect(self.stats_addr()).until_closed()
     }
 
     /// Log, standard output and standard error so far.

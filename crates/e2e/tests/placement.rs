@@ -1,7 +1,7 @@
 //! Asks the real nutcracker and ours where keys live: every hash, ketama and modula, lists of servers of every
 //! shape, keys of every kind. The servers are fakes that answer with their own number.
 //!
-//! A sample of keys by default; `SHOAL_FULL=1` asks for 100,000 in each pool.
+//! A sample of keys by default; `SHOAL_TEST_FULL=1` asks for 100,000 in each pool.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -125,7 +125,7 @@ fn named(servers: &[FakeServer]) -> Vec<String> {
 #[track_caller]
 fn same_places(servers: Vec<String>) {
     allow_many_connections();
-    let count = if std::env::var_os("SHOAL_FULL").is_some() { 100_000 } else { 300 };
+    let count = if std::env::var_os("SHOAL_TEST_FULL").is_some() { 100_000 } else { 300 };
     let keys = keys(count);
     let config = Config { pools: pools(&servers), flags: Vec::new() };
     let workplace = Workplace::new();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use shoal_hashkit::Random;
 use shoal_resp::request::{RequestLimits, Span};
-use shoal_topology::Router;
+use shoal_topology::{Endpoint, Router};
 
 use crate::arena::{Arena, Key};
 use crate::buffer::BufferPool;
@@ -28,10 +28,11 @@ use crate::join::Joins;
 use crate::policy::Policies;
 use crate::session::{Phase as SessionPhase, Session};
 use crate::settings::{Dialect, PoolSettings};
-use crate::stats::WorkerStats;
+use crate::stats::{PoolCounts, WorkerStats};
 use crate::time::Time;
 use crate::upstream::Upstream;
 
+pub mod reconfigure;
 mod reply;
 mod request;
 mod route;
@@ -61,15 +62,22 @@ pub enum SessionEnd {
     Error,
 }
 
-/// What an engine is made of.
-#[derive(Debug)]
-pub struct Parts {
-    /// The pools.
-    pub pools: Vec<Arc<PoolSettings>>,
+/// What the pools are, for one worker.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// Their settings.
+    pub settings: Vec<Arc<PoolSettings>>,
     /// Their servers' health, shared with the other workers.
     pub health: Vec<Arc<Health>>,
     /// Where this worker counts.
     pub stats: Arc<WorkerStats>,
+}
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The pools.
+    pub pools: Pools,
     /// Starts the random choices: the `random` distribution's, and the jitter of reconnects.
     pub seed: u32,
     /// Session ids are this, plus multiples of `id_step`.
@@ -86,9 +94,10 @@ pub struct Engine {
     upstreams: Arena<Upstream>,
     joins: Joins,
     buffers: BufferPool,
-    stats: Arc<WorkerStats>,
     random: Random,
     limits: RequestLimits,
+    /// Redis's own bounds for a client that has not given the password.
+    limits_before_auth: RequestLimits,
     now: Time,
     unix_micros: u64,
     next_id: u64,
@@ -101,7 +110,7 @@ pub struct Engine {
     touched_upstreams: Vec<Key>,
     /// Upstreams whose output waits for company, and sessions whose hold may be over.
     gathering: Vec<Key>,
-    resumable: Vec<Key>,
+    resumable: VecDeque<Key>,
     actions: VecDeque<Action>,
     next_deadline: Time,
     next_gather: Time,
@@ -120,7 +129,7 @@ struct Pool {
     readmit_at: u64,
     /// The upstreams: by shard, then version of RESP, then lane.
     lanes: Vec<Option<Key>>,
-    sessions: usize,
+    counts: PoolCounts,
 }
 
 impl Engine {
@@ -131,9 +140,8 @@ impl Engine {
     pub fn new(parts: Parts) -> Result<Engine, shoal_topology::Error> {
         let pools = parts
             .pools
-            .into_iter()
-            .zip(parts.health)
-            .map(|(settings, health)| Pool::new(settings, health))
+            .each()
+            .map(|(settings, health, counts)| Pool::new(settings, health, counts))
             .collect::<Result<_, _>>()?;
         Ok(Engine {
             pools,
@@ -141,9 +149,9 @@ impl Engine {
             upstreams: Arena::default(),
             joins: Joins::default(),
             buffers: BufferPool::default(),
-            stats: parts.stats,
             random: Random::seeded(parts.seed),
             limits: RequestLimits::default(),
+            limits_before_auth: RequestLimits { args: 10, bulk: 16 * 1024, ..RequestLimits::default() },
             now: Time::default(),
             unix_micros: 0,
             next_id: parts.first_id,
@@ -153,7 +161,7 @@ impl Engine {
             touched_sessions: Vec::new(),
             touched_upstreams: Vec::new(),
             gathering: Vec::new(),
-            resumable: Vec::new(),
+            resumable: VecDeque::new(),
             actions: VecDeque::new(),
             next_deadline: Time::NEVER,
             next_gather: Time::NEVER,
@@ -176,9 +184,8 @@ impl Engine {
         let id = self.next_id;
         self.next_id += self.id_step;
         let lane = (id / self.id_step % u64::from(settings.server_connections)) as u16;
-        let session = Session::new(pool, id, lane, peer, settings.password.is_none());
-        self.pools[pool].sessions += 1;
-        let stats = &self.stats.pools[pool];
+        let stats = self.pools[pool].counts.pool.clone();
+        let session = Session::new(pool, stats.clone(), id, lane, peer, settings.password.is_none());
         stats.sessions_total.add(1);
         stats.sessions.add(1);
         self.sessions.insert(session)
@@ -187,16 +194,15 @@ impl Engine {
     /// The client of `key` has closed, or its socket failed.
     pub fn handle_session_end(&mut self, key: Key, end: SessionEnd) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let stats = &self.stats.pools[session.pool];
         match end {
             SessionEnd::Eof => {
-                stats.client_eof.add(1);
+                session.stats.client_eof.add(1);
                 // What has arrived and is held will still be answered; nothing more comes.
                 session.ended = true;
                 self.finish_if_drained(key);
             }
             SessionEnd::Error => {
-                stats.client_err.add(1);
+                session.stats.client_err.add(1);
                 self.end_session(key);
             }
         }
@@ -211,7 +217,7 @@ impl Engine {
 
     /// Takes up what was held and may go on; call it when all that arrived was handed in, before polling.
     pub fn settle(&mut self) {
-        while let Some(key) = self.resumable.pop() {
+        while let Some(key) = self.resumable.pop_front() {
             self.resume(key);
         }
     }
@@ -223,7 +229,7 @@ impl Engine {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.touched = false;
                 if session.phase == SessionPhase::Broken {
-                    self.stats.pools[session.pool].client_err.add(1);
+                    session.stats.client_err.add(1);
                     self.end_session(key);
                 } else if !session.output.is_empty() {
                     return Some(key);
@@ -248,7 +254,7 @@ impl Engine {
         session.output.consume(count);
         self.buffers.reclaim(&mut session.output);
         if session.hold.is_some() && session.hold_is_over() {
-            self.resumable.push(key);
+            self.resumable.push_back(key);
         }
         if session.output.is_empty() {
             self.finish_if_drained(key);
@@ -276,7 +282,7 @@ impl Engine {
             if upstream.phase != crate::upstream::Phase::Ready || upstream.output.is_empty() {
                 continue;
             }
-            if self.pools[upstream.pool].settings.gather
+            if upstream.home.settings.gather
                 && let Err(until) = upstream.gather(self.now)
             {
                 upstream.touched = true;
@@ -284,7 +290,7 @@ impl Engine {
                 self.next_gather = self.next_gather.min(until);
                 continue;
             }
-            self.stats.pools[upstream.pool].servers[upstream.shard].batches.add(1);
+            upstream.home.stats.batches.add(1);
             return Some(key);
         }
         // Those that gather stay touched: a reply or the timer looks at them again.
@@ -314,7 +320,7 @@ impl Engine {
         upstream.sent(count);
         self.buffers.reclaim(&mut upstream.output);
         if !upstream.holding.is_empty() && upstream.output.len() <= crate::upstream::OUTPUT_MAX / 2 {
-            self.resumable.append(&mut upstream.holding);
+            self.resumable.extend(upstream.holding.drain(..));
         }
     }
 
@@ -335,19 +341,15 @@ impl Engine {
         !self.resumable.is_empty() || !self.touched_sessions.is_empty() || !self.actions.is_empty()
     }
 
-    /// The pool and the shard that `key` connects to.
-    pub fn upstream_target(&self, key: Key) -> Option<(usize, usize)> {
-        self.upstreams.get(key).map(|upstream| (upstream.pool, upstream.shard))
+    /// Where `key` connects to.
+    pub fn upstream_endpoint(&self, key: Key) -> Option<&Endpoint> {
+        let home = &self.upstreams.get(key)?.home;
+        home.settings.pool.shards.get(home.shard).map(|shard| &shard.primary)
     }
 
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.sessions.count()
-    }
-
-    /// Settings of the pool at `index`.
-    pub fn pool(&self, index: usize) -> &Arc<PoolSettings> {
-        &self.pools[index].settings
     }
 
     /// Tells everything that memory is held for, for tests of bounds: requests in upstreams' queues and open joins.
@@ -372,8 +374,7 @@ impl Engine {
 
     fn end_session(&mut self, key: Key) {
         let Some(session) = self.sessions.remove(key) else { return };
-        self.pools[session.pool].sessions -= 1;
-        self.stats.pools[session.pool].sessions.add(-1);
+        session.stats.sessions.add(-1);
         for join in session.dissolve(&mut self.buffers) {
             self.joins.forsake(&mut self.buffers, join);
         }
@@ -386,18 +387,18 @@ impl Engine {
 }
 
 impl Pool {
-    fn new(settings: Arc<PoolSettings>, health: Arc<Health>) -> Result<Pool, shoal_topology::Error> {
+    fn new(settings: Arc<PoolSettings>, health: Arc<Health>, counts: PoolCounts) -> Result<Pool, shoal_topology::Error> {
         let version = health.version();
         let router = Router::new(&settings.pool, &health.live())?;
         let lanes = settings.pool.shards.len() * 2 * usize::from(settings.server_connections);
         Ok(Pool {
+            readmit_at: readmit_at(&settings, &health),
             policies: Policies::new(settings.multi_key),
             router,
             health,
             health_version: version,
-            readmit_at: u64::MAX,
             lanes: vec![None; lanes],
-            sessions: 0,
+            counts,
             settings,
         })
     }
@@ -415,14 +416,26 @@ impl Pool {
             return;
         }
         self.health_version = version;
-        self.readmit_at = match self.settings.dialect {
-            Dialect::Nutcracker => self.health.next_due().unwrap_or(u64::MAX),
-            Dialect::Shoal => u64::MAX,
-        };
+        self.readmit_at = readmit_at(&self.settings, &self.health);
         // The same pool had a router before, and liveness alone cannot make it fail.
         if let Ok(router) = Router::new(&self.settings.pool, &self.health.live()) {
             self.router = router;
         }
+    }
+}
+
+/// When an ejected server comes back of itself: in our dialect never, since it is probed first.
+fn readmit_at(settings: &PoolSettings, health: &Health) -> u64 {
+    match settings.dialect {
+        Dialect::Nutcracker => health.next_due().unwrap_or(u64::MAX),
+        Dialect::Shoal => u64::MAX,
+    }
+}
+
+impl Pools {
+    fn each(self) -> impl Iterator<Item = (Arc<PoolSettings>, Arc<Health>, PoolCounts)> {
+        let counts = self.stats.pools.clone();
+        self.settings.into_iter().zip(self.health).zip(counts).map(|((settings, health), counts)| (settings, health, counts))
     }
 }
 

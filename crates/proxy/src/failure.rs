@@ -27,6 +27,8 @@ pub enum Failure {
     Greeting(String),
     /// It failed a moment ago, and the next attempt is not due.
     BackingOff,
+    /// This process lacks something that a connection needs, in these words: no fault of the server's.
+    Local(String),
     /// Something else that the system says in these words.
     Other(String),
 }
@@ -49,7 +51,7 @@ impl Failure {
             Failure::Closed => "unknown",
             Failure::Reset => "Connection reset by peer",
             Failure::Garbage(_) | Failure::Greeting(_) => "Invalid argument",
-            Failure::Other(words) => words,
+            Failure::Local(words) | Failure::Other(words) => words,
         }
     }
 
@@ -69,6 +71,7 @@ impl Failure {
             Failure::Garbage(what) => format!("sent what is no reply: {what}"),
             Failure::Greeting(words) => format!("refused the proxy: {words}"),
             Failure::BackingOff => "is down; it is tried again in a moment".to_owned(),
+            Failure::Local(words) => format!("cannot be reached by this proxy: {words}"),
             Failure::Other(words) => format!("failed: {words}"),
         };
         format!("ERR shard {shard} of pool {name} {what}")

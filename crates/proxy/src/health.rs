@@ -21,6 +21,8 @@ pub struct Health {
 struct Server {
     /// Failures since the last reply.
     failures: AtomicU32,
+    /// When the last failure was counted; 0 if never.
+    failed_at: AtomicU64,
     /// Until when the server stays out, in microseconds of the process's clock; 0 if it is in.
     out_until: AtomicU64,
     /// When it was last ejected, in microseconds since the Unix epoch; 0 if never.
@@ -47,6 +49,26 @@ impl Health {
         }
     }
 
+    /// The health of `servers` servers, of which some were known to this one: `known` tells under which index.
+    pub fn follow(
+        &self,
+        servers: usize,
+        ejection: Option<Ejection>,
+        known: impl Fn(usize) -> Option<usize>,
+    ) -> Health {
+        let next = Health::new(servers, ejection);
+        next.ejections.store(self.ejections(), Ordering::Relaxed);
+        for (index, server) in next.servers.iter().enumerate() {
+            let Some(old) = known(index).and_then(|old| self.servers.get(old)) else { continue };
+            server.ejected_at.store(old.ejected_at.load(Ordering::Acquire), Ordering::Release);
+            if ejection.is_some() {
+                server.failures.store(old.failures.load(Ordering::Acquire), Ordering::Release);
+                server.out_until.store(old.out_until.load(Ordering::Acquire), Ordering::Release);
+            }
+        }
+        next
+    }
+
     /// Grows whenever a server is ejected or returns.
     #[inline]
     pub fn version(&self) -> u64 {
@@ -58,10 +80,19 @@ impl Health {
         self.servers.iter().map(|server| server.out_until.load(Ordering::Acquire) == 0).collect()
     }
 
-    /// Counts a failure of `server`; true if it is ejected by it.
-    pub fn failed(&self, server: usize, now: Now) -> bool {
+    /// Counts a failure of `server`, on a connection that was opened at `opened_at` of the process's clock; true if it is
+    /// ejected by it.
+    ///
+    /// One event breaks the connections of all workers: a connection that was opened before the last failure tells nothing
+    /// new, whatever number of workers there is.
+    pub fn failed(&self, server: usize, opened_at: u64, now: Now) -> bool {
         let Some(ejection) = self.ejection else { return false };
         let entry = &self.servers[server];
+        let failed_at = entry.failed_at.load(Ordering::Acquire);
+        if opened_at < failed_at {
+            return false;
+        }
+        entry.failed_at.store(now.monotonic, Ordering::Release);
         let failures = entry.failures.fetch_add(1, Ordering::AcqRel) + 1;
         if failures < ejection.failure_limit {
             return false;
@@ -103,6 +134,7 @@ impl Health {
 
     /// Lets `server` in again.
     pub fn readmit(&self, server: usize) {
+        self.servers[server].failures.store(0, Ordering::Release);
         if self.servers[server].out_until.swap(0, Ordering::AcqRel) != 0 {
             self.version.fetch_add(1, Ordering::AcqRel);
         }
@@ -134,6 +166,11 @@ fn micros(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    /// The failures of these tests are of connections opened just before them.
+fn fail(health: &Health, server: usize, now: Now) -> bool {
+        health.failed(server, now.monotonic, Now { monotonic: now.monotonic, ..now })
+    }
+
     const LIMIT_2: Option<Ejection> =
         Some(Ejection { failure_limit: 2, retry_after: Duration::from_secs(30) });
 
@@ -144,9 +181,9 @@ mod tests {
     #[test]
     fn the_failure_that_fills_the_limit_ejects_once() {
         let health = Health::new(2, LIMIT_2);
-        assert!(!health.failed(1, at(1)));
-        assert!(health.failed(1, at(1)));
-        assert!(!health.failed(1, at(1)), "the ejected server is not ejected again");
+        assert!(!fail(&health, 1, at(1)));
+        assert!(fail(&health, 1, at(1)));
+        assert!(!fail(&health, 1, at(1)), "the ejected server is not ejected again");
         assert_eq!((health.live(), health.ejections(), health.ejected_at(1)), (vec![true, false], 1, 7));
         assert_eq!((health.due(30_999_999), health.due(31_000_000)), (vec![], vec![1]));
         let before = health.version();
@@ -159,20 +196,31 @@ mod tests {
     fn a_reply_between_failures_starts_the_count_again() {
         let health = Health::new(1, LIMIT_2);
         for _ in 0..10 {
-            assert!(!health.failed(0, at(1)));
+            assert!(!fail(&health, 0, at(1)));
             health.replied(0);
         }
     }
 
     #[test]
+    fn an_ejected_server_stays_out_when_the_settings_change_around_it() {
+        let health = Health::new(2, LIMIT_2);
+        fail(&health, 1, at(1));
+        fail(&health, 1, at(1));
+        let grown = health.follow(3, LIMIT_2, |index| (index == 0).then_some(1));
+        assert_eq!((grown.live(), grown.ejections()), (vec![false, true, true], 1));
+        let storage = health.follow(2, None, Some);
+        assert_eq!(storage.live(), [true, true]);
+    }
+
+    #[test]
     fn a_server_found_unfit_waits_on_and_a_pool_without_ejection_keeps_all() {
         let health = Health::new(1, LIMIT_2);
-        health.failed(0, at(1));
-        health.failed(0, at(1));
+        fail(&health, 0, at(1));
+        fail(&health, 0, at(1));
         health.postpone(0, 40_000_000);
         assert_eq!((health.due(39_999_999), health.due(40_000_000)), (vec![], vec![0]));
         let never = Health::new(1, None);
-        assert!((0..100).all(|_| !never.failed(0, at(1))));
+        assert!((0..100).all(|_| !fail(&never, 0, at(1))));
         never.postpone(0, 5);
         assert_eq!(never.live(), [true]);
     }

@@ -66,7 +66,7 @@ pub struct About {
     /// Seconds since the process began.
     pub uptime_seconds: u64,
     /// Sessions of the pool on this worker.
-    pub sessions: usize,
+    pub sessions: i64,
 }
 
 /// Answers `command`, whose words are `args` in `raw`; their number fits the command's arity.
@@ -152,6 +152,11 @@ fn auth(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[
             session.authenticated = true;
             encode::simple(out, "OK");
         }
+        // While there is no password, Redis takes any for its default user where the user is named.
+        (Err(NotIn::NoPasswordSet), Dialect::Shoal) if words.len() == 3 => match user {
+            b"default" => encode::simple(out, "OK"),
+            _ => encode::error(out, WRONG_PASSWORD),
+        },
         (Err(NotIn::NoPasswordSet), Dialect::Nutcracker) => {
             encode::error(out, "ERR Client sent AUTH, but no password is set");
         }
@@ -184,7 +189,8 @@ fn check_password(pool: &PoolSettings, user: &[u8], password: &[u8]) -> Result<(
 }
 
 fn select(out: &mut Vec<u8>, pool: &PoolSettings, index: &[u8]) {
-    match std::str::from_utf8(index).ok().and_then(|text| text.parse::<i64>().ok()) {
+    let number = std::str::from_utf8(index).ok().filter(|text| !text.starts_with('+'));
+    match number.and_then(|text| text.parse::<i64>().ok()) {
         None => encode::error(out, "ERR value is not an integer or out of range"),
         Some(index) if index == i64::from(pool.database) => encode::simple(out, "OK"),
         Some(_) => encode::error(out, "ERR DB index is out of range"),
@@ -235,8 +241,8 @@ fn hello(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &
     if !authenticated {
         return encode::error(
             out,
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
-             <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
+             option can be used to authenticate the client and select the RESP protocol version at the same time",
         );
     }
     session.authenticated = true;
@@ -275,8 +281,11 @@ fn null(out: &mut Vec<u8>, protocol: Protocol) {
 
 const INVALID_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
+/// The longest name that CLIENT SETNAME may give, in bytes; Redis has no bound.
+const NAME_MAX: usize = 1024;
+
 fn is_valid_name(name: &[u8]) -> bool {
-    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+    name.len() <= NAME_MAX && name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
 fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {

@@ -79,9 +79,18 @@ fn decide(command: &Command, multi_key: MultiKey) -> Policy {
         Keys::None if command.is_container() => Policy::Container,
         Keys::None => Policy::Refused,
         // Twemproxy looks at the first argument alone, except in scripts.
-        _ if multi_key == MultiKey::AsNutcracker && !command.name.starts_with("EVAL") => Policy::FirstKey,
-        Keys::Range { first: 1, last: 1, .. } => Policy::FirstKey,
+        _ if multi_key == MultiKey::AsNutcracker && nutcracker_takes_first(command) => Policy::FirstKey,
+        // SORT_RO names one key and reads others by pattern.
+        Keys::Range { first: 1, last: 1, .. } if !command.flags.contains(Flags::MOVABLEKEYS) => Policy::FirstKey,
         _ => Policy::Keys,
+    }
+}
+
+/// Whether Twemproxy has the command, or one of its form, and sends it to the server of its first argument.
+fn nutcracker_takes_first(command: &Command) -> bool {
+    match command.keys {
+        Keys::Range { first: 1, .. } | Keys::StoreOption { .. } | Keys::NumKeys { dest: Some(_), .. } => true,
+        _ => matches!(command.name, "ZDIFF" | "ZINTER" | "ZUNION"),
     }
 }
 

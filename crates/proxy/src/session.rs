@@ -9,12 +9,15 @@
 //! Knows nothing of servers, routing or sockets.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use shoal_resp::request::{Progress, Span};
+use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
 use crate::join::JoinId;
+use crate::stats::PoolStats;
 
 /// A reply that is still coming is kept back up to this many bytes, so that an error can take its place if it breaks off.
 pub const PARKED_REPLY_MAX: usize = 64 * 1024;
@@ -22,7 +25,7 @@ pub const PARKED_REPLY_MAX: usize = 64 * 1024;
 /// Requests of one session that may be outstanding; a longer pipeline is read on when half of them are answered.
 pub const OUTSTANDING_MAX: usize = 1024;
 
-/// Unsent bytes of replies above which no more requests of the session are taken; half of it takes up again.
+/// Bytes of replies, unsent or waiting for their turn, above which no more requests of the session are taken; half of it takes up again.
 pub const OUTPUT_MAX: usize = 1024 * 1024;
 
 /// The version of RESP that a session speaks.
@@ -72,6 +75,8 @@ pub struct Unfinished {
 pub struct Session {
     /// The pool, by its index in the settings.
     pub pool: usize,
+    /// Where the worker counts for the pool.
+    pub stats: Arc<CacheLine<PoolStats>>,
     /// What `CLIENT ID` answers.
     pub id: u64,
     /// Where the client is, for lists and logs.
@@ -101,6 +106,10 @@ pub struct Session {
     slots: VecDeque<Slot>,
     /// The sequence number of the oldest slot.
     first: u32,
+    /// Bytes of replies that wait in slots.
+    parked: usize,
+    /// Whether the beginning of the oldest slot's reply is in `output` already.
+    began: bool,
 }
 
 #[derive(Debug)]
@@ -124,9 +133,17 @@ pub enum Delivered {
 
 impl Session {
     /// A session that has just been accepted.
-    pub fn new(pool: usize, id: u64, lane: u16, peer: Box<str>, authenticated: bool) -> Session {
+    pub fn new(
+        pool: usize,
+        stats: Arc<CacheLine<PoolStats>>,
+        id: u64,
+        lane: u16,
+        peer: Box<str>,
+        authenticated: bool,
+    ) -> Session {
         Session {
             pool,
+            stats,
             id,
             peer,
             name: Vec::new(),
@@ -142,6 +159,8 @@ impl Session {
             touched: false,
             slots: VecDeque::new(),
             first: 0,
+            parked: 0,
+            began: false,
         }
     }
 
@@ -155,7 +174,7 @@ impl Session {
     pub fn capacity(&self) -> Result<(), Hold> {
         if self.slots.len() >= OUTSTANDING_MAX {
             Err(Hold::Outstanding)
-        } else if self.output.len() >= OUTPUT_MAX {
+        } else if self.output.len() + self.parked >= OUTPUT_MAX {
             Err(Hold::Output)
         } else {
             Ok(())
@@ -166,7 +185,7 @@ impl Session {
     pub fn hold_is_over(&self) -> bool {
         match self.hold {
             Some(Hold::Outstanding) => self.slots.len() <= OUTSTANDING_MAX / 2,
-            Some(Hold::Output) => self.output.len() <= OUTPUT_MAX / 2,
+            Some(Hold::Output) => self.output.len() + self.parked <= OUTPUT_MAX / 2,
             Some(Hold::Barrier) => self.slots.is_empty(),
             Some(Hold::Upstream(_)) | None => false,
         }
@@ -197,6 +216,7 @@ impl Session {
         } else {
             let mut buffer = Buffer::default();
             buffers.append(&mut buffer, reply);
+            self.parked += reply.len();
             self.slots.push_back(Slot::Done(buffer));
         }
     }
@@ -213,8 +233,10 @@ impl Session {
         let index = sequence.wrapping_sub(self.first) as usize;
         match self.slots.get_mut(index) {
             Some(Slot::Waiting(parked)) => {
-                if index == 0 && (last || parked.len() + piece.len() > PARKED_REPLY_MAX) {
+                if index == 0 && (last || self.began || parked.len() + piece.len() > PARKED_REPLY_MAX) {
+                    self.began = true;
                     if !parked.is_empty() {
+                        self.parked -= parked.len();
                         buffers.append(&mut self.output, parked.as_slice());
                         buffers.release(std::mem::take(parked));
                     }
@@ -224,6 +246,7 @@ impl Session {
                         self.release_done(buffers);
                     }
                 } else {
+                    self.parked += piece.len();
                     buffers.append(parked, piece);
                     if last {
                         let whole = std::mem::take(parked);
@@ -249,10 +272,11 @@ impl Session {
         let index = sequence.wrapping_sub(self.first) as usize;
         match self.slots.get_mut(index) {
             Some(Slot::Waiting(parked)) => {
-                if begun && index == 0 && parked.is_empty() {
+                if begun && index == 0 && self.began {
                     self.phase = Phase::Broken;
                     return Delivered::Taken;
                 }
+                self.parked -= parked.len();
                 buffers.release(std::mem::take(parked));
                 self.deliver(buffers, sequence, reply, true)
             }
@@ -271,12 +295,14 @@ impl Session {
         } else if let Some(slot) = self.slots.get_mut(index) {
             let mut buffer = Buffer::default();
             buffers.append(&mut buffer, reply);
+            self.parked += reply.len();
             *slot = Slot::Done(buffer);
         }
     }
 
     fn pop_front(&mut self) {
         self.slots.pop_front();
+        self.began = false;
         self.first = self.first.wrapping_add(1);
     }
 
@@ -284,6 +310,7 @@ impl Session {
     fn release_done(&mut self, buffers: &mut BufferPool) {
         while let Some(Slot::Done(reply)) = self.slots.front_mut() {
             let reply = std::mem::take(reply);
+            self.parked -= reply.len();
             if self.output.is_empty() && self.output.tail().capacity() == 0 {
                 self.output = reply;
             } else {
@@ -315,7 +342,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn session() -> Session {
-        Session::new(0, 1, 0, "test".into(), true)
+        Session::new(0, Default::default(), 1, 0, "test".into(), true)
     }
 
     proptest! {
@@ -355,6 +382,7 @@ mod tests {
         assert_eq!(session.output.as_slice(), b"-ERR gone\r\n");
         let large = session.expect_reply();
         session.deliver(&mut buffers, large, &vec![b'x'; PARKED_REPLY_MAX + 1], false);
+        session.deliver(&mut buffers, large, b"more of it", false);
         session.replace(&mut buffers, large, b"-ERR gone\r\n", true);
         assert_eq!(session.phase, Phase::Broken);
     }

@@ -1,9 +1,13 @@
 //! What a worker counts. Each worker has its own copy, on its own cache lines; readers sum over the workers.
 
+use std::sync::Arc;
+
 use shoal_telemetry::{CacheLine, Counter, Gauge};
 
+use crate::settings::PoolSettings;
+
 /// What one worker counted for one pool.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PoolStats {
     /// Sessions that ended by the client's own close.
     pub client_eof: Counter,
@@ -17,8 +21,6 @@ pub struct PoolStats {
     pub sessions_total: Counter,
     /// Requests read from clients, answered here or forwarded.
     pub requests: Counter,
-    /// The servers, in the pool's own order.
-    pub servers: Box<[CacheLine<ServerStats>]>,
 }
 
 /// What one worker counted for one server.
@@ -54,30 +56,46 @@ pub struct ServerStats {
     pub batches: Counter,
 }
 
+/// What one worker counted for one pool and its servers.
+#[derive(Clone, Debug, Default)]
+pub struct PoolCounts {
+    /// For the pool.
+    pub pool: Arc<CacheLine<PoolStats>>,
+    /// For each server, in the pool's own order.
+    pub servers: Vec<Arc<CacheLine<ServerStats>>>,
+}
+
 /// What one worker counted.
 #[derive(Debug)]
 pub struct WorkerStats {
     /// The pools, in the order of the settings.
-    pub pools: Box<[CacheLine<PoolStats>]>,
+    pub pools: Vec<PoolCounts>,
 }
 
 impl WorkerStats {
-    /// All zero, for pools with these numbers of servers.
-    pub fn new(servers: impl IntoIterator<Item = usize>) -> WorkerStats {
-        WorkerStats { pools: servers.into_iter().map(|servers| CacheLine(PoolStats::new(servers))).collect() }
+    /// All zero.
+    pub fn new(pools: &[Arc<PoolSettings>]) -> WorkerStats {
+        WorkerStats { pools: pools.iter().map(|pool| counts(pool, None)).collect() }
+    }
+
+    /// The same counters for the pools and servers of `before` that are still there by name, new ones for the others.
+    pub fn follow(&self, before: &[Arc<PoolSettings>], now: &[Arc<PoolSettings>]) -> WorkerStats {
+        let known = |pool: &Arc<PoolSettings>| {
+            let index = before.iter().position(|old| old.pool.name == pool.pool.name)?;
+            Some((before[index].as_ref(), &self.pools[index]))
+        };
+        WorkerStats { pools: now.iter().map(|pool| counts(pool, known(pool))).collect() }
     }
 }
 
-impl PoolStats {
-    fn new(servers: usize) -> PoolStats {
-        PoolStats {
-            client_eof: Counter::default(),
-            client_err: Counter::default(),
-            forward_error: Counter::default(),
-            sessions: Gauge::default(),
-            sessions_total: Counter::default(),
-            requests: Counter::default(),
-            servers: (0..servers).map(|_| CacheLine(ServerStats::default())).collect(),
-        }
+fn counts(pool: &PoolSettings, before: Option<(&PoolSettings, &PoolCounts)>) -> PoolCounts {
+    let server = |name: &str| {
+        let (settings, counts) = before?;
+        let index = settings.pool.shards.iter().position(|shard| shard.name == name)?;
+        Some(counts.servers[index].clone())
+    };
+    PoolCounts {
+        pool: before.map(|(_, counts)| counts.pool.clone()).unwrap_or_default(),
+        servers: pool.pool.shards.iter().map(|shard| server(&shard.name).unwrap_or_default()).collect(),
     }
 }

@@ -10,13 +10,18 @@
 //! unanswered. Replies are matched to requests by order alone, so a connection that breaks is never used again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_resp::delimiter::Delimiter;
+use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::Buffer;
+use crate::health::Health;
 use crate::session::Protocol;
+use crate::settings::PoolSettings;
+use crate::stats::ServerStats;
 use crate::time::Time;
 
 /// Unsent bytes of requests above which sessions with requests for this upstream are held; half of it takes up again.
@@ -25,8 +30,9 @@ pub const OUTPUT_MAX: usize = 1024 * 1024;
 /// A batch of this many bytes is sent even if the one before it is unanswered.
 const GATHER_BYTES_MAX: usize = 16 * 1024;
 
-/// How long a request waits for company at most.
-const GATHER_WAIT_MAX: Duration = Duration::from_micros(200);
+/// How long a request waits for company at most. It only waits while the server has work of ours in hand, so what it could
+/// have gained by going at once is the way to the server, not the server's time.
+const GATHER_WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// Where the connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +64,26 @@ pub struct Pending {
     pub end: u64,
 }
 
+/// The server behind an upstream, as the settings in force know it.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The pool.
+    pub settings: Arc<PoolSettings>,
+    /// The shard, by its index in that pool.
+    pub shard: usize,
+    /// The health of the pool's servers.
+    pub health: Arc<Health>,
+    /// Where the worker counts for this server.
+    pub stats: Arc<CacheLine<ServerStats>>,
+}
+
 /// One connection to a server.
 #[derive(Debug)]
 pub struct Upstream {
-    /// The pool, by its index in the settings.
-    pub pool: usize,
-    /// The shard, by its index in the pool.
-    pub shard: usize,
+    /// Whose server it is, and how its health and its traffic are counted.
+    pub home: Home,
+    /// The settings name the server no more: what is queued is still sent and answered, and nothing comes after it.
+    pub retired: bool,
     /// The version of RESP on it.
     pub protocol: Protocol,
     /// Where it is in its life.
@@ -83,8 +102,12 @@ pub struct Upstream {
     pub holding: Vec<Key>,
     /// Whether the upstream is on the list of those with something to send.
     pub touched: bool,
-    /// Failures to connect in a row.
+    /// Connections in a row that failed before they carried a reply.
     pub attempts: u32,
+    /// Whether this connection has carried a reply.
+    pub has_replied: bool,
+    /// When this connection was asked for.
+    pub opened_at: Time,
     /// When the server last sent a byte.
     pub heard_at: Time,
     /// Bytes queued since the connection began.
@@ -97,10 +120,10 @@ pub struct Upstream {
 
 impl Upstream {
     /// A connection that nobody has asked for yet.
-    pub fn new(pool: usize, shard: usize, protocol: Protocol) -> Upstream {
+    pub fn new(home: Home, protocol: Protocol) -> Upstream {
         Upstream {
-            pool,
-            shard,
+            home,
+            retired: false,
             protocol,
             phase: Phase::Idle(Time::default()),
             greeting: Buffer::default(),
@@ -111,6 +134,8 @@ impl Upstream {
             holding: Vec::new(),
             touched: false,
             attempts: 0,
+            has_replied: false,
+            opened_at: Time::default(),
             heard_at: Time::default(),
             queued: 0,
             sent: 0,

@@ -215,13 +215,15 @@ impl<'b> Parser<'b> {
             Announced::Elements(n) => Ok(taken == n),
             Announced::Null => Ok(true),
             Announced::Streamed => match self.bytes.get(self.at).ok_or(Stop::Partial)? {
-                b'.' => {
-                    self.at += 1;
-                    match self.line()? {
-                        b"" => Ok(true),
-                        _ => Err(ProtocolError::LineTooLong.into()),
+                // No text may stand behind it, which shows before the line has ended.
+                b'.' => match &self.bytes[self.at + 1..] {
+                    [b'\r', b'\n', ..] => {
+                        self.at += 3;
+                        Ok(true)
                     }
-                }
+                    [] | [b'\r'] => Err(Stop::Partial),
+                    _ => Err(ProtocolError::LineTooLong.into()),
+                },
                 _ => Ok(false),
             },
         }
@@ -273,7 +275,10 @@ impl<'b> Parser<'b> {
         let rest = &self.bytes[self.at..];
         match memmem::find(rest, b"\r\n") {
             Some(end) if end > MAX_LINE => Err(ProtocolError::LineTooLong.into()),
-            None if rest.len() > MAX_LINE + 1 => Err(ProtocolError::LineTooLong.into()),
+            // A CR at the very end may yet be the end's.
+            None if rest.strip_suffix(b"\r").unwrap_or(rest).len() > MAX_LINE => {
+                Err(ProtocolError::LineTooLong.into())
+            }
             Some(end) => {
                 self.at += end + 2;
                 Ok(&rest[..end])

@@ -49,7 +49,7 @@ pub fn send(workload: &Workload, requests: u32, port: u16, before: &[String]) ->
 }
 
 /// Reads `"title","rps","avg","min","p50","p95","p99","max"` from the end, since the title is the command.
-fn parse(csv: &str) -> Option<Seen> {
+pub fn parse(csv: &str) -> Option<Seen> {
     let line = csv.lines().rfind(|line| line.starts_with('"') && !line.contains("\"rps\""))?;
     let mut fields = line.rsplit(',').map(|field| field.trim_matches('"').parse::<f64>().ok());
     let (_max, p99_ms, _p95) = (fields.next()??, fields.next()??, fields.next()??);

@@ -10,7 +10,11 @@ use crate::contestant::Peer;
 ///
 /// Relative paths are seen from the root of the repository.
 #[derive(Debug, Parser)]
-#[command(name = "bench", version)]
+#[command(
+    name = "bench",
+    bin_name = "cargo bench -p shoal-e2e --bench proxies --",
+    disable_version_flag = true
+)]
 pub struct Options {
     /// Rounds; in each, every contestant runs every workload once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -54,9 +58,9 @@ pub struct Options {
     #[arg(long, value_name = "RATIO", requires = "check")]
     pub at_most: Option<f64>,
 
-    /// Given by `cargo bench`.
+    /// Given by `cargo bench`, and not by `cargo test --all-targets`, which should not measure.
     #[arg(long, hide = true)]
-    bench: bool,
+    pub bench: bool,
 }
 
 /// Reads the command line, or ends the process with its help.

@@ -1,6 +1,6 @@
 //! The page for a reader: Markdown tables of a run.
 
-use crate::contestant::{DIRECT, NUTCRACKER};
+use crate::contestant::{DIRECT, NUTCRACKER, SHOAL};
 use crate::metric::Metric;
 use crate::record::Record;
 use crate::targets;
@@ -56,11 +56,10 @@ pub fn markdown(record: &Record, plot: &str, raw: &str) -> String {
             record.spread(workload, contestant, metric).map(|spread| spread.show(metric.digits()))
         },
     ));
-    page.push_str(
-        "\n## Targets\n\n| | workload | | against | target | measured |\n|---|---|---|---|---|---|\n",
-    );
-    for target in &targets::all() {
-        page.push_str(&target.judge(record).row());
+    if record.contestants.iter().any(|name| name == SHOAL) {
+        page.push_str("\n## Targets of `shoal`\n\n");
+        page.push_str("| | workload | | against | at most | measured |\n|---|---|---|---|---:|---:|\n");
+        targets::all().iter().for_each(|target| page.push_str(&target.judge(record).row()));
     }
     page
 }

@@ -12,8 +12,10 @@ use crate::shards::Shards;
 use crate::workload::{self, Workload};
 use crate::{Fallible, cost, load, machine};
 
-/// A warm-up, and a run that counts system calls, have this part of the requests.
-const SHORT: u32 = 8;
+/// A warm-up has this part of the requests.
+const WARM_UP: u32 = 8;
+/// A run that counts system calls has this part: more, since it counts those of connecting too.
+const COUNTED: u32 = 2;
 
 /// Measures everything that the options ask for. A contestant that fails is noted, and the others go on.
 pub fn run(options: &Options) -> Fallible<Record> {
@@ -68,9 +70,9 @@ fn measure(
     let redis = shards.pids();
     let all = [proxy.as_slice(), redis.as_slice()].concat();
     // Every connection gets its share, in whole pipelines.
-    let short = (workload.requests / SHORT).max(workload.connections * workload.pipeline);
+    let part = |of: u32| (workload.requests / of).max(workload.connections * workload.pipeline);
 
-    load::send(workload, short, started.port, &[])?;
+    load::send(workload, part(WARM_UP), started.port, &[])?;
     shards.reset();
     cost::rest(&all)?;
     let before = (cost::cpu(&proxy)?, cost::cpu(&redis)?);
@@ -99,8 +101,8 @@ fn measure(
         sample.memory_peak_kib = Some(cost::memory_peak_kib(pid)?);
         if syscalls {
             let file = started.dir.join("perf");
-            load::send(workload, short, started.port, &cost::syscall_counter(pid, &file))?;
-            sample.syscalls = Some(cost::syscalls(&file)? / f64::from(short));
+            load::send(workload, part(COUNTED), started.port, &cost::syscall_counter(pid, &file))?;
+            sample.syscalls = Some(cost::syscalls(&file)? / f64::from(part(COUNTED)));
         }
     }
     Ok(sample)

@@ -58,6 +58,8 @@ impl Engine {
             };
             if last {
                 upstream.queue.pop_front();
+                upstream.has_replied = true;
+                upstream.attempts = 0;
                 replies += 1;
             }
             if pending.forsaken {
@@ -68,7 +70,7 @@ impl Engine {
                 Delivered::Taken => {
                     touch(&mut session.touched, &mut self.touched_sessions, pending.session);
                     if session.hold.is_some() && session.hold_is_over() {
-                        self.resumable.push(pending.session);
+                        self.resumable.push_back(pending.session);
                     }
                 }
                 Delivered::Part(join) => {
@@ -79,11 +81,14 @@ impl Engine {
             }
         }
         if let Some(upstream) = self.upstreams.get(key) {
-            let stats = &self.stats.pools[upstream.pool].servers[upstream.shard];
-            stats.responses.add(replies);
-            stats.response_bytes.add(bytes.len() as u64);
+            let home = &upstream.home;
+            home.stats.responses.add(replies);
+            home.stats.response_bytes.add(bytes.len() as u64);
             if replies > 0 {
-                self.pools[upstream.pool].health.replied(upstream.shard);
+                home.health.replied(home.shard);
+            }
+            if upstream.retired {
+                self.bury_if_retired(key);
             }
         }
     }
@@ -106,10 +111,11 @@ impl Engine {
         let refusal = answer.as_slice().first() == Some(&b'-');
         let words = String::from_utf8_lossy(answer.as_slice()).trim_matches(['-', '\r', '\n']).to_owned();
         self.buffers.release(answer);
-        let settings = &self.pools[upstream.pool].settings;
+        let settings = &upstream.home.settings;
         // Twemproxy does not look at the answer to AUTH: what the server says to each command tells the client.
         let is_auth = settings.password.is_some() && !words.contains("DB index");
-        if refusal && !(settings.dialect == Dialect::Nutcracker && is_auth) {
+        let is_overlooked = settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
+        if refusal && !is_overlooked {
             self.handle_upstream_failed(key, &Failure::Greeting(words));
             return false;
         }
@@ -125,7 +131,7 @@ impl Engine {
     pub(super) fn reply_taken(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.hold.is_some() && session.hold_is_over() {
-            self.resumable.push(key);
+            self.resumable.push_back(key);
         }
         self.touch_session(key);
     }

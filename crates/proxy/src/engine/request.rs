@@ -105,15 +105,20 @@ impl Engine {
                 session.hold = Some(hold);
                 break;
             }
+            let pool = session.pool;
+            let limits = if session.authenticated { &self.limits } else { &self.limits_before_auth };
             let rest = &bytes[at..];
             let mut progress = Progress::default();
             if let Some(unfinished) = session.unfinished.take() {
                 (progress, args) = (unfinished.progress, unfinished.args);
             }
-            match resume_request(rest, &self.limits, &mut progress, &mut args) {
+            match resume_request(rest, limits, &mut progress, &mut args) {
                 Ok(Parsed::Request { len, inline: false }) => {
                     match self.take_request(key, &rest[..len], &args) {
-                        Taken::Yes => at += len,
+                        Taken::Yes => {
+                            at += len;
+                            self.pools[pool].counts.pool.requests.add(1);
+                        }
                         Taken::NotYet(hold) => {
                             self.hold(key, hold);
                             break;
@@ -122,7 +127,10 @@ impl Engine {
                 }
                 Ok(Parsed::Request { len, inline: true }) => {
                     match self.take_inline(key, &rest[..len], &mut args) {
-                        Taken::Yes => at += len,
+                        Taken::Yes => {
+                            at += len;
+                            self.pools[pool].counts.pool.requests.add(1);
+                        }
                         Taken::NotYet(hold) => {
                             self.hold(key, hold);
                             break;
@@ -169,7 +177,7 @@ impl Engine {
     fn end_with_error(&mut self, key: Key, error: &str) {
         self.answer_error(key, error);
         if let Some(session) = self.sessions.get_mut(key) {
-            self.stats.pools[session.pool].client_err.add(1);
+            session.stats.client_err.add(1);
             session.phase = Phase::Draining;
         }
     }
@@ -205,17 +213,19 @@ impl Engine {
         let (pool, authenticated) = (session.pool, session.authenticated);
         let request =
             Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
-        self.stats.pools[pool].requests.add(1);
         let Some(command) = command::lookup(request.word(0)) else {
-            return self.refuse(request, authenticated, local::unknown_command(raw, args));
+            return self.refuse(request, &local::unknown_command(raw, args));
         };
         let policy = self.pools[pool].policies.of(command);
+        if policy == Policy::Refused {
+            return self.refuse(request, &local::unknown_command(raw, args));
+        }
+        if !command.accepts(args.len()) {
+            return self.refuse(request, &wrong_arity(command.name));
+        }
         if !authenticated && !matches!(policy, Policy::Local(local) if local.before_auth()) {
             self.answer(key, local::no_auth(self.pools[pool].settings.dialect));
             return Taken::Yes;
-        }
-        if !command.accepts(args.len()) && policy != Policy::Refused {
-            return self.refuse(request, true, wrong_arity(command.name));
         }
         match policy {
             Policy::FirstKey => self.forward_key(request, request.word(1)),
@@ -228,24 +238,18 @@ impl Engine {
             Policy::Keys => self.forward_keys(request, command),
             Policy::Anywhere => self.forward_key(request, ANYWHERE_KEY),
             Policy::Container => self.take_contained(request, command),
-            Policy::Refused => self.refuse(request, true, local::unknown_command(raw, args)),
+            Policy::Refused => Taken::Yes, // answered above
         }
     }
 
-    fn refuse(&mut self, request: Request<'_>, authenticated: bool, error: String) -> Taken {
-        if authenticated {
-            self.answer_error(request.session, &error);
-        } else {
-            self.answer(request.session, local::no_auth(self.pools[request.pool].settings.dialect));
-        }
+    fn refuse(&mut self, request: Request<'_>, error: &str) -> Taken {
+        self.answer_error(request.session, error);
         Taken::Yes
     }
 
     fn take_local(&mut self, request: Request<'_>, local: Local) -> Taken {
-        let about = About {
-            uptime_seconds: self.now.as_micros() / 1_000_000,
-            sessions: self.pools[request.pool].sessions,
-        };
+        let sessions = self.pools[request.pool].counts.pool.sessions.get();
+        let about = About { uptime_seconds: self.now.as_micros() / 1_000_000, sessions };
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         if local.is_barrier() && session.outstanding() > 0 {
             return Taken::NotYet(Hold::Barrier);
@@ -259,17 +263,17 @@ impl Engine {
     /// A command whose second word decides, such as OBJECT ENCODING.
     fn take_contained(&mut self, request: Request<'_>, container: &Command) -> Taken {
         if request.args.len() < 2 {
-            return self.refuse(request, true, wrong_arity(container.name));
+            return self.refuse(request, &wrong_arity(container.name));
         }
         let Some(command) = command::lookup_sub(container, request.word(1)) else {
-            return self.refuse(request, true, local::unknown_subcommand(container.name, request.word(1)));
+            return self.refuse(request, &local::unknown_subcommand(container.name, request.word(1)));
         };
         match self.pools[request.pool].policies.of(command) {
             Policy::Keys | Policy::FirstKey if !command.accepts(request.args.len()) => {
-                self.refuse(request, true, wrong_arity(command.name))
+                self.refuse(request, &wrong_arity(command.name))
             }
             Policy::Keys | Policy::FirstKey => self.forward_keys(request, command),
-            _ => self.refuse(request, true, local::unknown_subcommand(container.name, request.word(1))),
+            _ => self.refuse(request, &local::unknown_subcommand(container.name, request.word(1))),
         }
     }
 
@@ -288,7 +292,7 @@ impl Engine {
             Route::BadKey(why) => encode::error(&mut error, &format!("ERR {why}")),
             _ => Failure::AllEjected.write(&mut error, &self.pools[request.pool].settings, None),
         }
-        self.stats.pools[request.pool].forward_error.add(1);
+        self.pools[request.pool].counts.pool.forward_error.add(1);
         self.answer(request.session, &error);
         Taken::Yes
     }
@@ -301,7 +305,7 @@ impl Engine {
             Err(failure) => {
                 let mut error = Vec::new();
                 failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                self.stats.pools[request.pool].forward_error.add(1);
+                self.pools[request.pool].counts.pool.forward_error.add(1);
                 self.answer(request.session, &error);
                 return Taken::Yes;
             }
@@ -315,9 +319,8 @@ impl Engine {
         self.buffers.append(&mut upstream.output, request.raw);
         upstream.queued(request.session, sequence, 0, request.raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
-        let stats = &self.stats.pools[request.pool].servers[shard];
-        stats.requests.add(1);
-        stats.request_bytes.add(request.raw.len() as u64);
+        upstream.home.stats.requests.add(1);
+        upstream.home.stats.request_bytes.add(request.raw.len() as u64);
         let timeout = self.pools[request.pool].settings.timeout;
         self.note_deadline(timeout);
         Taken::Yes
@@ -342,24 +345,25 @@ impl Engine {
         let pool = &self.pools[request.pool];
         let as_nutcracker = pool.settings.multi_key == crate::settings::MultiKey::AsNutcracker;
         let several = pool.settings.pool.shards.len() > 1;
-        if blocks(command, &request) {
-            return self.refuse(request, true, local::unknown_command(request.raw, request.args));
+        if keys.first().is_some_and(|&first| blocks(command, &request, first)) {
+            return self.refuse(request, &local::unknown_command(request.raw, request.args));
+        }
+        if copies_elsewhere(command, &request, pool.settings.database) {
+            let database = pool.settings.database;
+            return self.refuse(request, &format!("ERR clients of this pool see database {database} alone"));
         }
         if several && !as_nutcracker && sorts_by_other_keys(command, &request) {
-            return self.refuse(
-                request,
-                true,
-                format!(
+            return self.refuse(request, &format!(
                     "ERR '{name}' with BY or GET reads keys that may lie on other shards of pool {}",
                     pool.settings.pool.name
                 ),
             );
         }
         let Some((&first, others)) = keys.split_first() else {
-            return self.refuse(
-                request,
-                true,
-                format!("ERR '{name}' names no key, so it has no shard in pool {}", pool.settings.pool.name),
+            if !several {
+                return self.forward(request, 0);
+            }
+            return self.refuse(request, &format!("ERR '{name}' names no key, so it has no shard in pool {}", pool.settings.pool.name),
             );
         };
         let home = pool.router.route(request.word(first), &mut self.random);
@@ -368,10 +372,7 @@ impl Engine {
             for &other in others {
                 if pool.router.route(request.word(other), &mut self.random) != home {
                     let pool = &pool.settings.pool.name;
-                    return self.refuse(
-                        request,
-                        true,
-                        format!(
+                    return self.refuse(request, &format!(
                             "CROSSSLOT keys of '{name}' lie on several shards of pool {pool}: give them one hash tag, or set \
                              multi_key: as-nutcracker"
                         ),
@@ -387,7 +388,7 @@ impl Engine {
         let step = kind.words_per_key();
         let words = request.args.len() - 1;
         if !words.is_multiple_of(step) {
-            return self.refuse(request, true, wrong_arity(command.name));
+            return self.refuse(request, &wrong_arity(command.name));
         }
         let mut homes = Vec::with_capacity(words / step);
         for word in (1..=words).step_by(step) {
@@ -440,9 +441,8 @@ impl Engine {
             let length = out.len() - before;
             upstream.queued(request.session, sequence, part_of[shard], length, self.now);
             touch(&mut upstream.touched, &mut self.touched_upstreams, key);
-            let stats = &self.stats.pools[request.pool].servers[shard];
-            stats.requests.add(1);
-            stats.request_bytes.add(length as u64);
+            upstream.home.stats.requests.add(1);
+            upstream.home.stats.request_bytes.add(length as u64);
         }
         let timeout = self.pools[request.pool].settings.timeout;
         self.note_deadline(timeout);
@@ -470,12 +470,26 @@ fn wrong_arity(name: &str) -> String {
 }
 
 /// Whether XREAD or XREADGROUP asks to wait, which would stop everybody on a shared connection.
-fn blocks(command: &Command, request: &Request<'_>) -> bool {
-    matches!(command.name, "XREAD" | "XREADGROUP")
-        && (1..request.args.len())
-            .map(|index| request.word(index))
-            .take_while(|word| !word.eq_ignore_ascii_case(b"STREAMS"))
-            .any(|word| word.eq_ignore_ascii_case(b"BLOCK"))
+fn blocks(command: &Command, request: &Request<'_>, first_key: usize) -> bool {
+    if !matches!(command.name, "XREAD" | "XREADGROUP") {
+        return false;
+    }
+    let mut at = 1;
+    while at < first_key {
+        let word = request.word(at);
+        if word.eq_ignore_ascii_case(b"BLOCK") {
+            return true;
+        }
+        // The names of group and consumer, and COUNT's number, are values whatever they say.
+        at += if word.eq_ignore_ascii_case(b"GROUP") {
+            3
+        } else if word.eq_ignore_ascii_case(b"COUNT") {
+            2
+        } else {
+            1
+        };
+    }
+    false
 }
 
 /// Whether SORT reads keys by a pattern.
@@ -485,5 +499,14 @@ fn sorts_by_other_keys(command: &Command, request: &Request<'_>) -> bool {
             let (option, pattern) = (request.word(index), request.word(index + 1));
             (option.eq_ignore_ascii_case(b"BY") && pattern.contains(&b'*'))
                 || (option.eq_ignore_ascii_case(b"GET") && pattern != b"#")
+        })
+}
+
+/// Whether COPY names a database that clients of the pool cannot look into.
+fn copies_elsewhere(command: &Command, request: &Request<'_>, database: u32) -> bool {
+    command.name == "COPY"
+        && (3..request.args.len().saturating_sub(1)).any(|index| {
+            request.word(index).eq_ignore_ascii_case(b"DB")
+                && request.word(index + 1) != database.to_string().as_bytes()
         })
 }

@@ -31,7 +31,8 @@ impl Engine {
         let key = match entry.lanes[place] {
             Some(key) => key,
             None => {
-                let key = self.upstreams.insert(Upstream::new(pool, shard, protocol));
+                let home = entry.home(shard);
+                let key = self.upstreams.insert(Upstream::new(home, protocol));
                 entry.lanes[place] = Some(key);
                 key
             }
@@ -65,8 +66,10 @@ impl Engine {
     fn connect(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.phase = Phase::Connecting;
+        upstream.has_replied = false;
+        upstream.opened_at = self.now;
         upstream.heard_at = self.now;
-        let stats = &self.stats.pools[upstream.pool].servers[upstream.shard];
+        let stats = &upstream.home.stats;
         stats.connections.add(1);
         stats.connections_total.add(1);
         self.actions.push_back(Action::Connect(key));
@@ -75,7 +78,7 @@ impl Engine {
     /// The connection that [`Action::Connect`] asked for stands.
     pub fn handle_upstream_connected(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        let settings = &self.pools[upstream.pool].settings;
+        let settings = &upstream.home.settings;
         let out = self.buffers.lend(&mut upstream.greeting);
         let mut greetings = 0;
         let password = settings.password.as_ref().map(|secret| secret.reveal().as_bytes());
@@ -93,7 +96,6 @@ impl Engine {
             greetings += 1;
         }
         self.buffers.reclaim(&mut upstream.greeting);
-        upstream.attempts = 0;
         upstream.heard_at = self.now;
         upstream.phase = if greetings == 0 { Phase::Ready } else { Phase::Greeting(greetings as u8) };
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
@@ -105,38 +107,41 @@ impl Engine {
         if matches!(upstream.phase, Phase::Idle(_)) {
             return;
         }
-        let (pool, shard) = (upstream.pool, upstream.shard);
+        let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
-        let connecting = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
+        // A server that takes connections and answers nothing on them is as one that takes none.
+        let fruitless = !upstream.has_replied;
+        let was_opening = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
+        let opened_at = upstream.opened_at.as_micros();
         let waiting = upstream.reset();
         let holding = std::mem::take(&mut upstream.holding);
-        upstream.attempts = if connecting { upstream.attempts + 1 } else { 0 };
+        upstream.attempts = if fruitless { upstream.attempts + 1 } else { 0 };
         let attempts = upstream.attempts;
         for buffer in [&mut upstream.output, &mut upstream.greeting, &mut upstream.greeted] {
             self.buffers.release(std::mem::take(buffer));
         }
-        let settings = self.pools[pool].settings.clone();
-        let stats = &self.stats.pools[pool].servers[shard];
-        stats.connections.add(-1);
+        let settings = &home.settings;
+        home.stats.connections.add(-1);
         match failure {
-            Failure::Closed => stats.server_eof.add(1),
-            Failure::TimedOut => stats.server_timedout.add(1),
-            _ => stats.server_err.add(1),
+            Failure::Closed => home.stats.server_eof.add(1),
+            Failure::TimedOut => home.stats.server_timedout.add(1),
+            _ => home.stats.server_err.add(1),
         }
-        // In our own words a server that closes an idle connection has not failed.
-        if settings.dialect == Dialect::Nutcracker || connecting || !waiting.is_empty() {
-            self.pools[pool].health.failed(shard, self.health_now());
+        // In our own words a server that closes an idle connection has not failed; our own lack of means is never its failure.
+        let counts = settings.dialect == Dialect::Nutcracker || was_opening || !waiting.is_empty();
+        if counts && !matches!(failure, Failure::Local(_)) {
+            home.health.failed(home.shard, opened_at, self.health_now());
         }
         let not_before = match settings.dialect {
             Dialect::Nutcracker => Time::default(),
-            Dialect::Shoal if !connecting => self.now,
+            Dialect::Shoal if !fruitless => self.now,
             Dialect::Shoal => self.now + self.reconnect_pause(attempts),
         };
         if let Some(upstream) = self.upstreams.get_mut(key) {
             upstream.phase = Phase::Idle(not_before);
         }
         let mut error = Vec::new();
-        failure.write(&mut error, &settings, Some(shard));
+        failure.write(&mut error, settings, Some(home.shard));
         for (nth, pending) in waiting.iter().enumerate() {
             if !pending.forsaken {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
@@ -144,6 +149,7 @@ impl Engine {
         }
         self.resumable.extend(holding);
         self.actions.push_back(Action::Disconnect(key));
+        self.bury_if_retired(key);
     }
 
     fn reconnect_pause(&mut self, attempts: u32) -> Duration {
@@ -157,7 +163,7 @@ impl Engine {
     /// Answers a forwarded request, or a part of one, with `error` instead of the server's reply.
     pub(super) fn fail_request(&mut self, session: Key, sequence: u32, part: u16, error: &[u8], begun: bool) {
         let Some(entry) = self.sessions.get_mut(session) else { return };
-        self.stats.pools[entry.pool].forward_error.add(1);
+        entry.stats.forward_error.add(1);
         match entry.replace(&mut self.buffers, sequence, error, begun) {
             Delivered::Taken => self.reply_taken(session),
             Delivered::Part(join) => {

@@ -10,15 +10,17 @@ use shoal_hashkit::Random;
 use shoal_resp::delimiter::{Delimiter, Fed};
 use shoal_resp::encode;
 use shoal_resp::request::{Parsed, RequestLimits, parse_request};
-use shoal_topology::{Distribution, Mode, Pool as TopologyPool, Shard, ShardState};
+use shoal_topology::{Distribution, Endpoint, Mode, Pool as TopologyPool, Shard, ShardState};
 
-use super::{Action, Engine, Parts, SessionEnd};
+use super::{Action, Engine, Parts, Pools, SessionEnd};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::settings::{Dialect, Ejection, Listen, MultiKey, PoolSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
+
+mod cases;
 
 const SHARDS: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -55,6 +57,13 @@ fn settings(dialect: Dialect) -> PoolSettings {
         multi_key: MultiKey::Refuse,
         dialect,
     }
+}
+
+/// One pool, counted from zero.
+fn pools(settings: PoolSettings, health: Arc<Health>) -> Pools {
+    let settings = vec![Arc::new(settings)];
+    let stats = Arc::new(WorkerStats::new(&settings));
+    Pools { settings, health: vec![health], stats }
 }
 
 /// A Redis that holds strings, knows a handful of commands, and can be slow, dead or silent.
@@ -140,9 +149,7 @@ impl World {
     fn new(seed: u32, clients: usize, faults: bool, settings: PoolSettings) -> World {
         let health = Arc::new(Health::new(SHARDS, settings.ejection));
         let mut engine = Engine::new(Parts {
-            pools: vec![Arc::new(settings)],
-            health: vec![health],
-            stats: Arc::new(WorkerStats::new([SHARDS])),
+            pools: pools(settings, health),
             seed,
             first_id: 1,
             id_step: 1,
@@ -334,8 +341,18 @@ impl World {
         }
     }
 
+    /// Goes over to the same pool with other timings: no reply may be lost or change its place.
+    fn reload(&mut self) {
+        let gather = self.pick(2) == 0;
+        let settings = PoolSettings { timeout: None, gather, ..settings(Dialect::Shoal) };
+        self.engine.reconfigure(pools(settings, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    }
+
     fn connect(&mut self, key: Key) {
-        let (_, shard) = self.engine.upstream_target(key).unwrap();
+        let shard = match self.engine.upstream_endpoint(key).unwrap() {
+            Endpoint::Tcp { port, .. } => usize::from(*port) - 7000,
+            Endpoint::Unix { path } => panic!("{path}"),
+        };
         if self.faults && self.pick(4) == 0 {
             self.engine.handle_upstream_failed(key, &Failure::Refused);
             return;
@@ -411,6 +428,9 @@ fn every_reply_is_right_and_in_order_whatever_the_pieces() {
         let settings = PoolSettings { timeout: None, gather: seed % 3 != 0, ..settings(dialect) };
         let mut world = World::new(seed, 4, false, settings);
         for round in 0..120 {
+            if seed % 5 == 0 && round % 20 == 10 {
+                world.reload();
+            }
             if round < 60 {
                 let client = world.pick(4);
                 for _ in 0..world.pick(6) {

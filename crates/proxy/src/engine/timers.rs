@@ -45,8 +45,7 @@ impl Engine {
         self.next_deadline = Time::NEVER;
         for key in self.upstreams.keys() {
             let Some(upstream) = self.upstreams.get(key) else { continue };
-            let pool = upstream.pool;
-            let Some(timeout) = self.pools[pool].settings.timeout else { continue };
+            let Some(timeout) = upstream.home.settings.timeout else { continue };
             let Some(front) = upstream.queue.iter().find(|pending| !pending.forsaken) else { continue };
             if self.now < front.queued_at + timeout {
                 self.next_deadline = self.next_deadline.min(front.queued_at + timeout);
@@ -55,7 +54,7 @@ impl Engine {
             // A server that has been silent all that time takes nothing on this connection any more. One that goes on
             // answering others is merely behind: in our own words the late request fails alone.
             let silent = upstream.heard_at + timeout <= self.now || upstream.phase != Phase::Ready;
-            match self.pools[pool].settings.dialect {
+            match upstream.home.settings.dialect {
                 Dialect::Shoal if !silent => self.expire_alone(key, timeout),
                 _ => self.handle_upstream_failed(key, &Failure::TimedOut),
             }
@@ -64,7 +63,7 @@ impl Engine {
 
     fn expire_alone(&mut self, key: crate::arena::Key, timeout: Duration) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        let (pool, shard) = (upstream.pool, upstream.shard);
+        let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
         let mut late = Vec::new();
         for (nth, pending) in upstream.queue.iter_mut().enumerate() {
@@ -78,12 +77,12 @@ impl Engine {
                 late.push(*pending);
             }
         }
-        if begun && late.is_empty() {
-            // A reply is on its way in; look again soon.
-            self.next_deadline = self.next_deadline.min(self.now + timeout);
+        if begun {
+            // A reply is on its way in: it fails with the connection once the server falls silent.
+            self.next_deadline = self.next_deadline.min(upstream.heard_at + timeout);
         }
         let mut error = Vec::new();
-        Failure::TimedOut.write(&mut error, &self.pools[pool].settings, Some(shard));
+        Failure::TimedOut.write(&mut error, &home.settings, Some(home.shard));
         for pending in late {
             self.fail_request(pending.session, pending.sequence, pending.part, &error, false);
         }
@@ -91,23 +90,18 @@ impl Engine {
 
     /// Publishes the depths of queues.
     fn publish(&mut self) {
-        let mut depths: Vec<Vec<[u64; 4]>> =
-            self.pools.iter().map(|pool| vec![[0; 4]; pool.settings.pool.shards.len()]).collect();
+        for counts in self.pools.iter().flat_map(|pool| &pool.counts.servers) {
+            for gauge in [&counts.in_queue, &counts.in_queue_bytes, &counts.out_queue, &counts.out_queue_bytes] {
+                gauge.set(0);
+            }
+        }
         for (_, upstream) in self.upstreams.iter() {
             let (sent, unsent) = upstream.backlog();
-            let depth = &mut depths[upstream.pool][upstream.shard];
-            depth[0] += unsent as u64;
-            depth[1] += upstream.output.len() as u64;
-            depth[2] += sent as u64;
-            depth[3] += upstream.unanswered_bytes();
-        }
-        for (pool, depths) in self.stats.pools.iter().zip(depths) {
-            for (server, [in_queue, in_bytes, out_queue, out_bytes]) in pool.servers.iter().zip(depths) {
-                server.in_queue.set(in_queue as i64);
-                server.in_queue_bytes.set(in_bytes as i64);
-                server.out_queue.set(out_queue as i64);
-                server.out_queue_bytes.set(out_bytes as i64);
-            }
+            let stats = &upstream.home.stats;
+            stats.in_queue.add(unsent as i64);
+            stats.in_queue_bytes.add(upstream.output.len() as i64);
+            stats.out_queue.add(sent as i64);
+            stats.out_queue_bytes.add(upstream.unanswered_bytes() as i64);
         }
     }
 }

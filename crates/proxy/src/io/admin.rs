@@ -1,4 +1,4 @@
-//! The admin port: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever looks after the process.
+//! The admin port: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever looks after the process, `POST /reload`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use shoal_telemetry::io::http::{Limits, Server};
 use shoal_telemetry::{Exposition, Kind};
 
 use super::listener::bind_port;
-use super::stats_port::{Observed, ObservedPool};
+use super::observed::{Current, Observed, ObservedPool};
+use super::orders::Orders;
 use crate::error::Error;
 use crate::stats::{PoolStats, ServerStats};
 
@@ -16,13 +17,13 @@ use crate::stats::{PoolStats, ServerStats};
 ///
 /// # Errors
 /// [`Error::Listen`], [`Error::Serve`].
-pub fn serve(address: SocketAddr, observed: Arc<Observed>) -> Result<Server, Error> {
+pub fn serve(address: SocketAddr, current: Arc<Current>, orders: Orders) -> Result<Server, Error> {
     let listener = bind_port(address, "the admin port (choose another by admin, or `none`)")?;
-    Server::start(listener, Limits::default(), move |request| answer(request, &observed))
+    Server::start(listener, Limits::default(), move |request| answer(request, &current.get(), &orders))
         .map_err(|source| Error::Serve { what: "the admin port", source })
 }
 
-fn answer(request: &Request, observed: &Observed) -> Response {
+fn answer(request: &Request, observed: &Observed, orders: &Orders) -> Response {
     match (request.method, request.path.as_str()) {
         (Method::Get, "/metrics") => match metrics(observed) {
             Ok(text) => {
@@ -33,8 +34,13 @@ fn answer(request: &Request, observed: &Observed) -> Response {
         // The process runs and answers.
         (Method::Get, "/healthz") => Response::text(200, "ok\n"),
         (Method::Get, "/readyz") => ready(observed),
+        (Method::Post, "/reload") => match orders.reload() {
+            Ok(done) => Response::text(200, format!("{done}\n")),
+            Err(why) => Response::text(409, format!("nothing was changed: {why}\n")),
+        },
+        (_, "/reload") => Response::text(405, "POST to reload\n"),
         (_, "/metrics" | "/healthz" | "/readyz") => Response::text(405, "only GET is answered here\n"),
-        _ => Response::text(404, "there are /metrics, /healthz and /readyz\n"),
+        _ => Response::text(404, "there are /metrics, /healthz, /readyz, and POST /reload\n"),
     }
 }
 

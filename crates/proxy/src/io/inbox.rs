@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::arena::Key;
+use crate::engine::Pools;
 
 /// Something handed to a worker.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum Message {
         /// The addresses; empty if there are none.
         addresses: Vec<SocketAddr>,
     },
+    /// Go over to these pools.
+    Reconfigure(Box<Pools>),
     /// End all sessions and stop.
     Stop,
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
@@ -17,6 +18,9 @@ use super::inbox::{Inbox, Message};
 use super::log;
 use crate::error::Error;
 use crate::settings::{Listen, PoolSettings, Settings};
+
+/// How long nobody is accepted when not even one descriptor can be had.
+const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(10);
 
 /// One listening socket and the pool behind it.
 #[derive(Debug)]
@@ -48,6 +52,13 @@ impl Listener {
         Ok(Listener { pool, keepalive: settings.tcp_keepalive, socket, path })
     }
 
+    /// The same socket, leading to pool number `pool` with these settings.
+    pub fn lead_to(mut self, pool: usize, settings: &PoolSettings) -> Listener {
+        self.pool = pool;
+        self.keepalive = settings.tcp_keepalive;
+        self
+    }
+
     /// The socket, to wait on.
     pub fn socket(&self) -> &OwnedFd {
         &self.socket
@@ -55,11 +66,18 @@ impl Listener {
 
     /// Accepts everybody who waits and hands them to `workers`. `reserve` is a descriptor to close when there is no other,
     /// so that a client can be refused rather than left waiting.
-    pub fn accept(&self, workers: &[Arc<Inbox>], reserve: &mut Option<OwnedFd>) {
+    ///
+    /// With `sessions_max` clients already there a further one is closed at once: the descriptors left are the upstreams'.
+    pub fn accept(&self, workers: &[Arc<Inbox>], sessions_max: usize, reserve: &mut Option<OwnedFd>) {
         loop {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::acceptfrom_with(&self.socket, flags) {
                 Ok((socket, peer)) => {
+                    let sessions: usize = workers.iter().map(|inbox| inbox.sessions.load(Ordering::Relaxed)).sum();
+                    if sessions >= sessions_max {
+                        log::seldom("clients are refused: no file descriptors are left for them; raise the limit (ulimit -n)");
+                        continue;
+                    }
                     let peer = self.prepare(&socket, peer);
                     let fewest = workers.iter().min_by_key(|inbox| inbox.sessions.load(Ordering::Relaxed));
                     if let Some(inbox) = fewest {
@@ -69,12 +87,16 @@ impl Listener {
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::MFILE | Errno::NFILE) => {
-                    log::error("out of file descriptors: a client is refused; raise the limit (ulimit -n)");
+                    log::seldom("out of file descriptors: a client is refused; raise the limit (ulimit -n)");
                     drop(reserve.take());
                     // Whether or not somebody is still waiting: it is closed at once.
                     let refused = rustix::net::accept_with(&self.socket, flags);
                     drop(refused);
                     *reserve = spare_descriptor();
+                    if reserve.is_none() {
+                        // Somebody else took it: let a connection end before the next try.
+                        std::thread::sleep(OUT_OF_DESCRIPTORS_PAUSE);
+                    }
                     return;
                 }
                 Err(error) => {
@@ -181,7 +203,7 @@ pub fn bind_port(address: std::net::SocketAddr, what: &str) -> Result<TcpListene
 }
 
 /// Waits until one of `sockets` is readable, for `timeout` at most; which are.
-pub fn wait_readable(sockets: &[&OwnedFd], timeout: std::time::Duration) -> rustix::io::Result<Vec<bool>> {
+pub fn wait_readable(sockets: &[&OwnedFd], timeout: Duration) -> rustix::io::Result<Vec<bool>> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut polled: Vec<PollFd<'_>> =
         sockets.iter().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)).collect();

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -17,6 +17,8 @@ pub const NOTICES: u8 = 5;
 pub const LEVEL_MAX: u8 = 11;
 
 static LEVEL: AtomicU8 = AtomicU8::new(NOTICES);
+/// The second in which [`seldom`] last wrote.
+static SELDOM_WRITTEN: AtomicU64 = AtomicU64::new(0);
 static OUTPUT: Mutex<Option<(PathBuf, File)>> = Mutex::new(None);
 
 /// Writes to the file at `path` from now on, appending.
@@ -57,6 +59,14 @@ pub fn change_level(by: i8) {
 /// Something failed that somebody must look at.
 pub fn error(text: &str) {
     line(ERRORS, "error", text);
+}
+
+/// Something failed that would fail again at once: written once a second at most.
+pub fn seldom(text: &str) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    if SELDOM_WRITTEN.swap(now, Ordering::Relaxed) != now {
+        error(text);
+    }
 }
 
 /// Something failed that is dealt with.

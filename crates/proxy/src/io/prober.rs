@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shoal_resp::encode;
@@ -11,7 +10,7 @@ use shoal_resp::frame::{Frame, parse_frame};
 use shoal_topology::Endpoint;
 
 use super::log;
-use crate::health::Health;
+use super::observed::{Observed, ObservedPool};
 use crate::settings::{Dialect, PoolSettings};
 
 /// How long a server may take for each step of a probe.
@@ -21,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Lets servers whose time out is over return if they are fit, and keeps the others out a little longer.
-pub fn probe_due(pools: &[(Arc<PoolSettings>, Arc<Health>)], epoch: Instant) {
-    for (settings, health) in pools {
+pub fn probe_due(observed: &Observed) {
+    let epoch = observed.epoch;
+    for ObservedPool { settings, health, .. } in &observed.pools {
         // Twemproxy's way is to let them in unseen, which the workers do.
         if settings.dialect == Dialect::Nutcracker {
             continue;

@@ -1,23 +1,23 @@
-//! The proxy as a process: starts the threads, accepts clients, obeys signals, and ends.
+//! The proxy as a process: starts the threads, accepts clients, reloads, obeys signals, and ends.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
 
 use super::inbox::{Inbox, Message};
 use super::listener::{Listener, bind_port, spare_descriptor, wait_readable};
+use super::observed::{Current, Observed};
+use super::orders::{Outcome, orders};
 use super::resolver::Resolver;
-use super::stats_port::{Observed, ObservedPool};
+use super::signals::{Asked, Signals};
 use super::worker::Worker;
 use super::{admin, prober, stats_port};
-use crate::engine::{Engine, Parts};
+use crate::engine::reconfigure::follow_health;
+use crate::engine::{Engine, Parts, Pools};
 use crate::error::Error;
 use crate::health::Health;
 use crate::settings::{PoolSettings, Settings};
@@ -29,15 +29,27 @@ pub use super::log;
 /// How often ejected servers are looked at whose time is over.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
+/// How often requests are counted for the rate that statistics show.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Descriptors for everything that is neither client nor upstream: log, statistics, eventfds, epolls.
+const SPARE_DESCRIPTORS: usize = 64;
+
+/// Reads the configuration again, for a reload; what is wrong with it is a sentence.
+pub type Reread = Box<dyn Fn() -> Result<Settings, String>>;
+
 /// A proxy process.
-#[derive(Debug)]
 pub struct Process {
     /// Its pools and workers.
     pub settings: Settings,
+    /// Where its settings came from, to be asked again by SIGHUP or `POST /reload`.
+    pub reread: Reread,
     /// Where statistics in Twemproxy's form are served.
     pub stats: Option<SocketAddr>,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/reload` are served.
     pub admin: Option<SocketAddr>,
+    /// Starts the random choices of the distribution `random`; `None` from the time, as Twemproxy does.
+    pub seed: Option<u32>,
     /// Where the process writes its id, removing the file when it ends.
     pub pid_file: Option<PathBuf>,
 }
@@ -57,39 +69,105 @@ impl Process {
     /// # Errors
     /// Whatever keeps it from starting; once `ready` was called, only [`Error::System`].
     pub fn run(self, ready: impl FnOnce()) -> Result<Stopped, Error> {
-        let signals = Signals::catch()?;
+        let signals = Signals::catch().map_err(system("catch signals"))?;
+        let stats_listener = self.stats.map(|address| bind_port(address, "statistics")).transpose()?;
+        let (failed, failures) = channel();
+        let mut serving = Serving::start(self.settings, self.seed, &failed)?;
+        let current = serving.current.clone();
+        if let Some(listener) = stats_listener {
+            stats_port::serve(listener, current.clone())
+                .map_err(|source| Error::Serve { what: "statistics", source })?;
+        }
+        let (orders, received) = orders().map_err(|error| system("make an eventfd")(error.into()))?;
+        let _admin = self.admin.map(|address| admin::serve(address, current.clone(), orders)).transpose()?;
+        let pid_file = self.pid_file.map(PidFile::write).transpose()?;
+        thread::Builder::new()
+            .name("housekeeping".to_owned())
+            .spawn(move || keep_house(&current))
+            .map_err(system("start housekeeping"))?;
+        log::notice(&format!("serving {} pools on {} workers", serving.pools.len(), serving.inboxes.len()));
+        ready();
+
+        let mut reserve = spare_descriptor();
+        let stopped = 'serving: loop {
+            let sockets: Vec<&OwnedFd> = serving
+                .listeners
+                .iter()
+                .map(Listener::socket)
+                .chain([signals.bell(), received.bell()])
+                .collect();
+            let readable = wait_readable(&sockets, Duration::from_secs(1))
+                .map_err(|error| system("wait for clients")(error.into()))?;
+            for (listener, _) in serving.listeners.iter().zip(&readable).filter(|(_, readable)| **readable) {
+                listener.accept(&serving.inboxes, serving.sessions_max(), &mut reserve);
+            }
+            for asked in signals.asked() {
+                match asked {
+                    Asked::Interrupt => break 'serving Stopped::Interrupted,
+                    Asked::Terminate => break 'serving Stopped::Terminated,
+                    Asked::Reload => {
+                        // The outcome is in the log; there is nobody else to tell.
+                        let _ = serving.reload(&self.reread);
+                    }
+                }
+            }
+            while let Some(answer) = received.next() {
+                // Whoever asked may have gone; the outcome is in the log too.
+                let _ = answer.send(serving.reload(&self.reread));
+            }
+            if let Ok(error) = failures.try_recv() {
+                return Err(system("wait for events")(error.into()));
+            }
+        };
+        serving.stop();
+        drop(pid_file);
+        Ok(stopped)
+    }
+}
+
+/// A proxy that serves: its listeners, its workers, and the pools that they know.
+struct Serving {
+    pools: Vec<Arc<PoolSettings>>,
+    health: Vec<Arc<Health>>,
+    listeners: Vec<Listener>,
+    inboxes: Vec<Arc<Inbox>>,
+    stats: Vec<Arc<WorkerStats>>,
+    threads: Vec<JoinHandle<()>>,
+    current: Arc<Current>,
+    epoch: Instant,
+}
+
+impl Serving {
+    /// Binds everything, then starts the workers; one that ends by an error says so to `failed`.
+    fn start(
+        settings: Settings,
+        seed: Option<u32>,
+        failed: &Sender<rustix::io::Errno>,
+    ) -> Result<Serving, Error> {
         let epoch = Instant::now();
-        let pools: Vec<Arc<PoolSettings>> = self.settings.pools.into_iter().map(Arc::new).collect();
+        let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
         let health: Vec<Arc<Health>> =
             pools.iter().map(|pool| Arc::new(Health::new(pool.pool.shards.len(), pool.ejection))).collect();
-        let stats_listener = self.stats.map(|address| bind_port(address, "statistics")).transpose()?;
-        let admin_address = self.admin;
         let listeners = pools
             .iter()
             .enumerate()
             .map(|(index, pool)| Listener::bind(index, pool))
             .collect::<Result<Vec<_>, _>>()?;
         let resolver = Resolver::start().map_err(system("start the resolver"))?;
-        let mut inboxes = Vec::new();
-        let mut workers = Vec::new();
-        let mut threads = Vec::new();
-        let (failed, failures) = channel();
-        for number in 0..self.settings.workers {
-            let stats = Arc::new(WorkerStats::new(pools.iter().map(|pool| pool.pool.shards.len())));
+        let seed = seed.unwrap_or_else(seed_from_time);
+        let (mut inboxes, mut stats, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..settings.workers {
+            let counts = Arc::new(WorkerStats::new(&pools));
             let engine = Engine::new(Parts {
-                pools: pools.clone(),
-                health: health.clone(),
-                stats: stats.clone(),
-                seed: seed(number),
+                pools: Pools { settings: pools.clone(), health: health.clone(), stats: counts.clone() },
+                seed: seed.wrapping_add(number as u32),
                 first_id: number as u64 + 1,
-                id_step: self.settings.workers as u64,
+                id_step: settings.workers as u64,
             })
             .map_err(|source| Error::Topology { path: PathBuf::new(), source: Box::new(source) })?;
             let inbox = Arc::new(Inbox::new().map_err(|error| system("make an eventfd")(error.into()))?);
             let worker = Worker::new(engine, inbox.clone(), resolver.clone(), epoch)
                 .map_err(|error| system("make an epoll")(error.into()))?;
-            inboxes.push(inbox);
-            workers.push(stats);
             let failed = failed.clone();
             let thread = thread::Builder::new()
                 .name(format!("worker-{number}"))
@@ -100,56 +178,108 @@ impl Process {
                     }
                 })
                 .map_err(system("start a worker"))?;
+            inboxes.push(inbox);
+            stats.push(counts);
             threads.push(thread);
         }
-        let observed = Arc::new(Observed { pools: observed_pools(&pools, &health), workers, epoch });
-        if let Some(listener) = stats_listener {
-            stats_port::serve(listener, observed.clone())
-                .map_err(|source| Error::Serve { what: "statistics", source })?;
+        let current = Arc::new(Current::new(Observed::new(&pools, &health, stats.clone(), epoch)));
+        Ok(Serving { pools, health, listeners, inboxes, stats, threads, current, epoch })
+    }
+
+    /// Reads the configuration again and goes over to it, or says why it stays with the old one.
+    fn reload(&mut self, reread: &Reread) -> Outcome {
+        let outcome = reread().and_then(|settings| self.go_over(settings));
+        match &outcome {
+            Ok(done) => log::notice(&format!("reload: {done}")),
+            Err(why) => log::error(&format!("reload: nothing was changed: {why}")),
         }
-        let _admin = admin_address.map(|address| admin::serve(address, observed)).transpose()?;
-        let pid_file = self.pid_file.map(PidFile::write).transpose()?;
-        log::notice(&format!("serving {} pools on {} workers", pools.len(), inboxes.len()));
-        ready();
+        outcome
+    }
 
-        let probed: Vec<_> = pools.iter().cloned().zip(health).collect();
-        thread::Builder::new()
-            .name("prober".to_owned())
-            .spawn(move || {
-                loop {
-                    prober::probe_due(&probed, epoch);
-                    thread::sleep(PROBE_EVERY);
-                }
+    fn go_over(&mut self, settings: Settings) -> Outcome {
+        let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
+        let listeners = self.listeners_for(&pools)?;
+        let old = |pool: &PoolSettings| self.pools.iter().position(|old| old.pool.name == pool.pool.name);
+        let health: Vec<Arc<Health>> = pools
+            .iter()
+            .map(|pool| match old(pool) {
+                Some(index) => follow_health(&self.health[index], &self.pools[index], pool),
+                None => Arc::new(Health::new(pool.pool.shards.len(), pool.ejection)),
             })
-            .map_err(system("start the prober"))?;
+            .collect();
+        let stats: Vec<Arc<WorkerStats>> =
+            self.stats.iter().map(|stats| Arc::new(stats.follow(&self.pools, &pools))).collect();
+        for (inbox, stats) in self.inboxes.iter().zip(&stats) {
+            let pools = Pools { settings: pools.clone(), health: health.clone(), stats: stats.clone() };
+            inbox.post(Message::Reconfigure(Box::new(pools)));
+        }
+        self.current.set(Observed::new(&pools, &health, stats.clone(), self.epoch));
+        let done = format!("{} pools, {} shards", pools.len(), pools.iter().map(|pool| pool.pool.shards.len()).sum::<usize>());
+        self.adopt(listeners, &pools);
+        (self.pools, self.health, self.stats) = (pools, health, stats);
+        if settings.workers != self.inboxes.len() {
+            log::warning("reload: the number of workers changes only by a restart");
+        }
+        Ok(done)
+    }
 
-        let mut reserve = spare_descriptor();
-        let sockets: Vec<&OwnedFd> =
-            listeners.iter().map(Listener::socket).chain([&signals.receiver_fd]).collect();
-        let stopped = loop {
-            let readable = wait_readable(&sockets, Duration::from_secs(1))
-                .map_err(|error| system("wait for clients")(error.into()))?;
-            for (listener, _) in listeners.iter().zip(&readable).filter(|(_, readable)| **readable) {
-                listener.accept(&inboxes, &mut reserve);
-            }
-            if let Some(stopped) = signals.obey() {
-                break stopped;
-            }
-            if let Ok(error) = failures.try_recv() {
-                return Err(system("wait for events")(error.into()));
-            }
+    /// Binds what `pools` listen on and the old pools do not; `None` where an old listener goes on.
+    fn listeners_for(&self, pools: &[Arc<PoolSettings>]) -> Result<Vec<Option<Listener>>, String> {
+        let known = |pool: &PoolSettings| self.pools.iter().any(|old| old.listen == pool.listen);
+        let bind = |(index, pool): (usize, &Arc<PoolSettings>)| match known(pool) {
+            true => Ok(None),
+            false => Listener::bind(index, pool).map(Some).map_err(|error| match std::error::Error::source(&error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            }),
         };
-        drop(listeners);
-        for inbox in &inboxes {
+        pools.iter().enumerate().map(bind).collect()
+    }
+
+    /// Puts the listeners in place: new ones, and the old ones of addresses that are still listened on.
+    fn adopt(&mut self, bound: Vec<Option<Listener>>, pools: &[Arc<PoolSettings>]) {
+        let mut old: Vec<Option<Listener>> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        for (index, (bound, pool)) in bound.into_iter().zip(pools).enumerate() {
+            let place = self.pools.iter().position(|old| old.listen == pool.listen);
+            let kept = place.and_then(|place| old[place].take()).map(|listener| listener.lead_to(index, pool));
+            self.listeners.extend(bound.or(kept));
+        }
+    }
+
+    /// How many clients there may be, so that every upstream still finds a descriptor.
+    fn sessions_max(&self) -> usize {
+        let upstreams: usize =
+            self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.server_connections)).sum();
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        // Each worker has upstreams of its own, for each version of RESP.
+        descriptors.saturating_sub(upstreams * 2 * self.inboxes.len() + self.listeners.len() + SPARE_DESCRIPTORS)
+    }
+
+    fn stop(self) {
+        drop(self.listeners);
+        for inbox in &self.inboxes {
             inbox.post(Message::Stop);
         }
-        for thread in threads {
+        for thread in self.threads {
             if thread.join().is_err() {
                 log::error("a worker ended by a panic");
             }
         }
-        drop(pid_file);
-        Ok(stopped)
+    }
+}
+
+/// What is done now and then beside the loops, as long as the process lives.
+fn keep_house(current: &Current) {
+    let mut sampled = Instant::now();
+    loop {
+        let observed = current.get();
+        prober::probe_due(&observed);
+        if sampled.elapsed() >= SAMPLE_EVERY {
+            observed.sample(sampled.elapsed());
+            sampled = Instant::now();
+        }
+        thread::sleep(PROBE_EVERY);
     }
 }
 
@@ -157,74 +287,10 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::System { what, source }
 }
 
-/// Different for each worker and each start: Twemproxy's `random` starts from the time as well.
-fn seed(worker: usize) -> u32 {
+/// Twemproxy's `random` starts from the time as well.
+fn seed_from_time() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_secs() as u32 ^ (worker as u32) << 24 ^ now.subsec_nanos()
-}
-
-fn observed_pools(pools: &[Arc<PoolSettings>], health: &[Arc<Health>]) -> Vec<ObservedPool> {
-    pools
-        .iter()
-        .zip(health)
-        .map(|(settings, health)| {
-            let names: Vec<&str> = settings.pool.shards.iter().map(|shard| shard.name.as_str()).collect();
-            ObservedPool {
-                settings: settings.clone(),
-                health: health.clone(),
-                order: shoal_hashkit::server_order(&names),
-            }
-        })
-        .collect()
-}
-
-/// Signals as bytes in a socket, each signal its number.
-struct Signals {
-    receiver_fd: OwnedFd,
-    pending: Vec<(i32, UnixStream)>,
-}
-
-const CAUGHT: [i32; 7] = [SIGINT, SIGTERM, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2];
-
-impl Signals {
-    fn catch() -> Result<Signals, Error> {
-        let failed = system("catch signals");
-        let (bell, wake) = UnixStream::pair().map_err(&failed)?;
-        bell.set_nonblocking(true).map_err(&failed)?;
-        wake.set_nonblocking(true).map_err(&failed)?;
-        let mut pending = Vec::new();
-        for signal in CAUGHT {
-            let (receiver, sender) = UnixStream::pair().map_err(&failed)?;
-            receiver.set_nonblocking(true).map_err(&failed)?;
-            signal_hook::low_level::pipe::register(signal, sender).map_err(&failed)?;
-            let wake = wake.try_clone().map_err(&failed)?;
-            signal_hook::low_level::pipe::register(signal, wake).map_err(&failed)?;
-            pending.push((signal, receiver));
-        }
-        Ok(Signals { receiver_fd: bell.into(), pending })
-    }
-
-    /// Does what the signals since the last call ask for; some if they ask to stop.
-    fn obey(&self) -> Option<Stopped> {
-        let mut bytes = [0; 64];
-        // Nothing there means that nothing came.
-        let _ = rustix::io::read(&self.receiver_fd, &mut bytes);
-        let mut stopped = None;
-        for (signal, receiver) in &self.pending {
-            if !matches!(rustix::io::read(receiver, &mut bytes), Ok(count) if count > 0) {
-                continue;
-            }
-            match *signal {
-                SIGINT => stopped = Some(Stopped::Interrupted),
-                SIGTERM => stopped = stopped.or(Some(Stopped::Terminated)),
-                SIGHUP => log::reopen(),
-                SIGTTIN => log::change_level(1),
-                SIGTTOU => log::change_level(-1),
-                other => log::notice(&format!("signal {other} has no meaning here, ignored")),
-            }
-        }
-        stopped
-    }
+    now.as_secs() as u32 ^ now.subsec_nanos()
 }
 
 struct PidFile(PathBuf);

@@ -7,59 +7,24 @@ use std::io::Write as _;
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::health::Health;
-use crate::settings::PoolSettings;
-use crate::stats::{PoolStats, ServerStats, WorkerStats};
+use super::observed::{Current, Observed, ObservedPool};
+use crate::stats::ServerStats;
 
 /// How long a reader may take to be sent the object.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Everything that readers of statistics look at.
-#[derive(Debug)]
-pub struct Observed {
-    /// The pools with their servers' health and, for each, its servers in the order that statistics show.
-    pub pools: Vec<ObservedPool>,
-    /// What each worker counted.
-    pub workers: Vec<Arc<WorkerStats>>,
-    /// When the process began.
-    pub epoch: Instant,
-}
-
-/// One pool as readers of statistics look at it.
-#[derive(Debug)]
-pub struct ObservedPool {
-    /// Its settings.
-    pub settings: Arc<PoolSettings>,
-    /// Its servers' health.
-    pub health: Arc<Health>,
-    /// Its servers, by index, in server order.
-    pub order: Vec<usize>,
-}
-
-impl Observed {
-    /// The sum of a pool's number over the workers.
-    pub fn pool(&self, pool: usize, number: impl Fn(&PoolStats) -> i64) -> i64 {
-        self.workers.iter().map(|worker| number(&worker.pools[pool])).sum()
-    }
-
-    /// The sum of a server's number over the workers.
-    pub fn server(&self, pool: usize, server: usize, number: impl Fn(&ServerStats) -> i64) -> i64 {
-        self.workers.iter().map(|worker| number(&worker.pools[pool].servers[server])).sum()
-    }
-}
 
 /// Serves the statistics port until the process ends.
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub fn serve(listener: TcpListener, observed: Arc<Observed>) -> std::io::Result<()> {
+pub fn serve(listener: TcpListener, current: Arc<Current>) -> std::io::Result<()> {
     let host = host_name();
     thread::Builder::new().name("stats".to_owned()).spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { continue };
-            let object = object(&observed, &host);
+            let object = object(&current.get(), &host);
             // Whoever has gone away already needs no statistics.
             let _ = stream
                 .set_write_timeout(Some(PATIENCE))
@@ -122,6 +87,9 @@ fn pool_fields(out: &mut String, observed: &Observed, pool: usize) {
     number(out, "server_ejects", health.ejections() as i64);
     number(out, "forward_error", observed.pool(pool, |stats| stats.forward_error.get() as i64));
     number(out, "fragments", 0);
+    // Beside Twemproxy's fields: what clients asked of the pool, split requests counted once.
+    number(out, "requests", observed.pool(pool, |stats| stats.requests.get() as i64));
+    number(out, "requests_per_second", observed.requests_per_second(pool));
     for &server in order {
         out.push_str(&format!("{}: {{", quoted(&settings.pool.shards[server].name)));
         let sum = |value: fn(&ServerStats) -> i64| observed.server(pool, server, value);

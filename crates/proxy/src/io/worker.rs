@@ -244,6 +244,10 @@ impl Worker {
             Ok(Ok(())) => {
                 entry.state = Connecting::Done(socket);
                 self.engine.handle_upstream_connected(upstream);
+                // What came in the same event will not be told again.
+                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::HUP) {
+                    self.again.push(attempt.to_bits() | UPSTREAM);
+                }
             }
             Ok(Err(error)) | Err(error) => {
                 drop(socket);
@@ -265,6 +269,11 @@ impl Worker {
                         self.connect_to(attempt, addresses, Errno::HOSTDOWN);
                     }
                 }
+                Message::Reconfigure(pools) => match self.engine.reconfigure(*pools) {
+                    Ok(()) => {}
+                    // The pools were validated before they were sent.
+                    Err(error) => super::log::error(&format!("a worker keeps its old pools: {error}")),
+                },
                 Message::Stop => self.stopping = true,
             }
         }
@@ -315,7 +324,7 @@ impl Worker {
     }
 
     fn connect(&mut self, upstream: Key) {
-        let Some((pool, shard)) = self.engine.upstream_target(upstream) else { return };
+        let Some(endpoint) = self.engine.upstream_endpoint(upstream).cloned() else { return };
         let attempt =
             self.upstreams.insert(UpstreamSocket { upstream, state: Connecting::Resolving, blocked: false });
         let index = upstream.index as usize;
@@ -323,7 +332,6 @@ impl Worker {
             self.socket_of.resize(index + 1, None);
         }
         self.socket_of[index] = Some(attempt);
-        let endpoint = self.engine.pool(pool).pool.shards[shard].primary.clone();
         match endpoint {
             Endpoint::Unix { path } => self.connect_unix(attempt, std::path::Path::new(&path)),
             Endpoint::Tcp { host, port } => match host.parse() {
@@ -459,6 +467,9 @@ fn failure(error: Errno) -> Failure {
         Errno::CONNRESET | Errno::PIPE => Failure::Reset,
         Errno::TIMEDOUT => Failure::TimedOut,
         Errno::HOSTDOWN => Failure::NameUnknown,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL => {
+            Failure::Local(words(error))
+        }
         other => Failure::Other(words(other)),
     }
 }

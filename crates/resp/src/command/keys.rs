@@ -86,6 +86,8 @@ impl Command {
         match self.keys {
             Keys::None => {}
             Keys::Range { first, last, step } => range(args.len(), first, last, step, out)?,
+            // SUNSUBSCRIBE without any is from all.
+            Keys::ShardChannels { first, .. } if args.len() <= usize::from(first) => {}
             Keys::ShardChannels { first, last } => range(args.len(), first, last, 1, out)?,
             Keys::NumKeys { at, first, step, dest } => {
                 let count = number(arg(usize::from(at))?).ok_or(KeyError::InvalidNumKeys)?;

@@ -105,6 +105,7 @@ fn finds_keys_wherever_they_are() {
         ("MIGRATE h 1 a 0 9", vec!["a"]),
         ("MIGRATE h 1  0 9 COPY AUTH keys KEYS a b", vec!["a", "b"]),
         ("SSUBSCRIBE a b", vec!["a", "b"]),
+        ("SUNSUBSCRIBE", vec![]),
         ("HGETEX a FIELDS 1 f", vec!["a"]),
     ] {
         assert_eq!(keys(request), Ok(expected.iter().map(|key| (*key).to_owned()).collect()), "{request}");

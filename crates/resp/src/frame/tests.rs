@@ -63,3 +63,15 @@ fn checks_the_sense() {
         assert!(parse_frame(bytes.as_bytes()).is_err(), "{bytes:?}");
     }
 }
+
+#[test]
+fn refuses_text_behind_the_end_of_a_stream_at_once() {
+    for (bytes, expected) in [
+        ("*?\r\n.", Ok(None)),
+        ("*?\r\n.\r", Ok(None)),
+        ("*?\r\n.1", Err(ProtocolError::LineTooLong)),
+        ("*?\r\n.\r1", Err(ProtocolError::LineTooLong)),
+    ] {
+        assert_eq!(parse_frame(bytes.as_bytes()), expected, "{bytes:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Other pools, shards, weights and timeouts while clients are connected.
+//!
+//! Invariant: no session has requests outstanding under two configurations. One that has waits with its next request until
+//! the replies are in, so that a pipeline never overtakes itself through a key's old and new home. Requests that were
+//! parsed under the old configuration end there: an upstream whose server is gone is retired, not cut, and nothing is sent
+//! twice.
+
+use std::sync::Arc;
+
+use super::{Action, Engine, Pool, Pools};
+use crate::arena::Key;
+use crate::health::Health;
+use crate::session::{Hold, Phase as SessionPhase};
+use crate::settings::PoolSettings;
+use crate::upstream::{Home, Phase};
+
+impl Engine {
+    /// Goes over to other pools. Sessions and upstreams follow their pools and shards by name.
+    ///
+    /// # Errors
+    /// If a pool has no router, which its validation would have told; nothing is changed then.
+    pub fn reconfigure(&mut self, pools: Pools) -> Result<(), shoal_topology::Error> {
+        let next: Vec<Pool> = pools
+            .each()
+            .map(|(settings, health, counts)| Pool::new(settings, health, counts))
+            .collect::<Result<_, _>>()?;
+        let mut before = std::mem::replace(&mut self.pools, next);
+        let successor: Vec<Option<usize>> = before
+            .iter()
+            .map(|old| self.pools.iter().position(|pool| pool.settings.pool.name == old.settings.pool.name))
+            .collect();
+        for (old, successor) in before.iter_mut().zip(&successor) {
+            if let Some(index) = *successor {
+                self.carry_upstreams(old, index);
+            }
+            for key in old.lanes.iter().filter_map(|lane| *lane) {
+                self.retire(key);
+            }
+        }
+        for key in self.sessions.keys() {
+            self.carry_session(key, &successor);
+        }
+        Ok(())
+    }
+
+    /// Hands the upstreams that the pool at `index` can go on using over to it; the others stay in `old`.
+    fn carry_upstreams(&mut self, old: &mut Pool, index: usize) {
+        let lanes = usize::from(old.settings.server_connections);
+        for place in 0..old.lanes.len() {
+            let Some(key) = old.lanes[place] else { continue };
+            let (shard, protocol, lane) = (place / lanes / 2, place / lanes % 2, place % lanes);
+            let pool = &mut self.pools[index];
+            let Some(shard) = same_server(&old.settings, shard, &pool.settings) else { continue };
+            let lanes_now = usize::from(pool.settings.server_connections);
+            if lane >= lanes_now {
+                continue;
+            }
+            let home = pool.home(shard);
+            if let Some(upstream) = self.upstreams.get_mut(key) {
+                upstream.home = home;
+                pool.lanes[(shard * 2 + protocol) * lanes_now + lane] = Some(key);
+                old.lanes[place] = None;
+            }
+        }
+    }
+
+    fn carry_session(&mut self, key: Key, successor: &[Option<usize>]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        match successor.get(session.pool).copied().flatten() {
+            Some(index) => {
+                let settings = &self.pools[index].settings;
+                session.pool = index;
+                session.lane = (session.id / self.id_step % u64::from(settings.server_connections)) as u16;
+                if settings.password.is_none() {
+                    session.authenticated = true;
+                }
+                if session.outstanding() > 0 && session.hold.is_none() {
+                    session.hold = Some(Hold::Barrier);
+                }
+                // Whoever waited for a full upstream may find another one.
+                if let Some(Hold::Upstream(_)) = session.hold {
+                    session.hold = Some(Hold::Barrier);
+                    self.resumable.push_back(key);
+                }
+            }
+            None => {
+                session.phase = SessionPhase::Draining;
+                self.finish_if_drained(key);
+            }
+        }
+    }
+
+    /// Lets an upstream end when the last request on it is answered.
+    fn retire(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        upstream.retired = true;
+        self.bury_if_retired(key);
+    }
+
+    /// Removes a retired upstream that owes nothing to anybody.
+    pub(super) fn bury_if_retired(&mut self, key: Key) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if !upstream.retired || !upstream.queue.is_empty() {
+            return;
+        }
+        if !matches!(upstream.phase, Phase::Idle(_)) {
+            upstream.home.stats.connections.add(-1);
+            self.actions.push_back(Action::Disconnect(key));
+        }
+        if let Some(upstream) = self.upstreams.remove(key) {
+            for buffer in [upstream.output, upstream.greeting, upstream.greeted] {
+                self.buffers.release(buffer);
+            }
+            self.resumable.extend(upstream.holding);
+        }
+    }
+}
+
+impl Pool {
+    /// The server of `shard`, as an upstream to it keeps it.
+    pub(super) fn home(&self, shard: usize) -> Home {
+        Home {
+            settings: self.settings.clone(),
+            shard,
+            health: self.health.clone(),
+            stats: self.counts.servers[shard].clone(),
+        }
+    }
+}
+
+/// The index in `now` of the shard that has index `shard` in `before`, if connections to it may be kept: the same name at the
+/// same address, spoken to in the same way.
+fn same_server(before: &PoolSettings, shard: usize, now: &PoolSettings) -> Option<usize> {
+    if before.password != now.password || before.database != now.database {
+        return None;
+    }
+    let old = &before.pool.shards[shard];
+    now.pool.shards.iter().position(|new| new.name == old.name && new.primary == old.primary)
+}
+
+/// The health that goes with `now`, where `health` went with `before`: a server keeps its own by name and address.
+pub fn follow_health(health: &Health, before: &PoolSettings, now: &PoolSettings) -> Arc<Health> {
+    let known = |index: usize| {
+        let new = &now.pool.shards[index];
+        before.pool.shards.iter().position(|old| old.name == new.name && old.primary == new.primary)
+    };
+    Arc::new(health.follow(now.pool.shards.len(), now.ejection, known))
+}

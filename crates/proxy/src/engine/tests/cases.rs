@@ -1,0 +1,162 @@
+//! Single cases: what was wrong once, and what a reload must keep.
+
+use super::*;
+
+fn request(words: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::command(&mut out, words);
+    out
+}
+
+/// Lets every connection that is asked for stand; the last of them.
+fn connect(engine: &mut Engine) -> Option<Key> {
+    let mut connected = None;
+    while let Some(action) = engine.poll_action() {
+        if let Action::Connect(upstream) = action {
+            engine.handle_upstream_connected(upstream);
+            connected = Some(upstream);
+        }
+    }
+    connected
+}
+
+/// Everything that goes to servers now.
+fn sent(engine: &mut Engine) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(upstream) = engine.poll_upstream() {
+        let output = engine.upstream_output(upstream).to_vec();
+        engine.handle_upstream_sent(upstream, output.len());
+        all.extend(output);
+    }
+    all
+}
+
+fn one_lane(dialect: Dialect) -> PoolSettings {
+    PoolSettings { server_connections: 1, gather: false, ..settings(dialect) }
+}
+
+#[test]
+fn a_reply_that_has_begun_times_out_too() {
+    let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+    engine.begin_round(Time::from_micros(1_000), 1);
+    for _ in 0..2 {
+        engine.handle_session_bytes(key, &request(&[b"GET", b"a"]));
+    }
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.begin_round(Time::from_micros(60_000), 1);
+    engine.handle_upstream_bytes(upstream, b"$100\r\nabc");
+    let mut now = 61_000;
+    while now < 1_000_000 {
+        now = engine.poll_timeout().as_micros().max(now + 1);
+        engine.begin_round(Time::from_micros(now), 1);
+        engine.handle_timeout();
+    }
+    assert_eq!(drained(&mut engine, key).matches("timed out").count(), 2);
+}
+
+#[test]
+fn nothing_that_blocks_or_reads_other_shards_goes_out() {
+    for (multi_key, words) in [
+        (MultiKey::AsNutcracker, &[&b"XREAD"[..], b"BLOCK", b"0", b"STREAMS", b"s", b"$"][..]),
+        (MultiKey::Refuse, &[b"XREADGROUP", b"GROUP", b"streams", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"]),
+        (MultiKey::Refuse, &[b"BLPOP", b"a", b"0"]),
+        (MultiKey::Refuse, &[b"SUBSCRIBE", b"a"]),
+        (MultiKey::Refuse, &[b"SORT_RO", b"l", b"BY", b"w_*"]),
+        (MultiKey::Refuse, &[b"COPY", b"{a}1", b"{a}1", b"DB", b"3"]),
+    ] {
+        let (mut engine, key) = engine(PoolSettings { multi_key, ..one_lane(Dialect::Shoal) });
+        engine.handle_session_bytes(key, &request(words));
+        connect(&mut engine);
+        assert_eq!(String::from_utf8_lossy(&sent(&mut engine)), "", "{:?}", String::from_utf8_lossy(words[0]));
+        assert!(drained(&mut engine, key).starts_with('-'));
+    }
+}
+
+#[test]
+fn as_nutcracker_routes_by_keys_where_the_first_word_is_none() {
+    let router = shoal_topology::Router::new(&settings(Dialect::Shoal).pool, &[true; SHARDS]).unwrap();
+    for number in 0..20 {
+        let name = format!("k{number}").into_bytes();
+        let home = router.route(&name, &mut Random::seeded(1));
+        for words in [vec![&b"LMPOP"[..], b"1", &name, b"LEFT"], vec![b"XREAD", b"STREAMS", &name, b"0"]] {
+            let pool = PoolSettings { multi_key: MultiKey::AsNutcracker, ..one_lane(Dialect::Nutcracker) };
+            let (mut engine, key) = engine(pool);
+            engine.handle_session_bytes(key, &request(&words));
+            let upstream = connect(&mut engine).unwrap();
+            let at = engine.upstream_endpoint(upstream).unwrap().to_string();
+            let shoal_topology::Route::Shard(shard) = home else { panic!() };
+            assert_eq!(at, format!("127.0.0.1:{}", 7000 + shard));
+        }
+    }
+}
+
+#[test]
+fn a_client_without_the_password_is_not_collected_from() {
+    let password = Some(crate::settings::Secret::new("secret"));
+    let (mut engine, key) = engine(PoolSettings { password, ..one_lane(Dialect::Shoal) });
+    engine.handle_session_bytes(key, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\n");
+    assert!(drained(&mut engine, key).contains("Protocol error"));
+    assert!(!engine.wants_bytes(key));
+}
+
+#[test]
+fn a_reload_answers_what_was_asked_under_the_old_pools_before_it_asks_under_the_new() {
+    let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+    engine.handle_session_bytes(key, &request(&[b"SET", b"a", b"1"]));
+    let old = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    let mut moved = one_lane(Dialect::Shoal);
+    for (index, shard) in moved.pool.shards.iter_mut().enumerate() {
+        shard.primary = format!("127.0.0.1:{}", 8000 + index).parse().unwrap();
+    }
+    let health = Arc::new(Health::new(SHARDS, None));
+    engine.reconfigure(pools(moved, health)).unwrap();
+    engine.handle_session_bytes(key, &request(&[b"GET", b"a"]));
+    assert_eq!(connect(&mut engine), None, "the pipeline would overtake itself");
+    engine.handle_upstream_bytes(old, b"+OK\r\n");
+    assert_eq!(drained(&mut engine, key), "+OK\r\n");
+    let mut disconnected = Vec::new();
+    let mut new = None;
+    while let Some(action) = engine.poll_action() {
+        match action {
+            Action::Disconnect(upstream) => disconnected.push(upstream),
+            Action::Connect(upstream) => new = Some(upstream),
+            Action::End(_) | Action::Read(_) => {}
+        }
+    }
+    assert_eq!(disconnected, [old], "it owes nothing any more");
+    let new = new.unwrap();
+    assert!(engine.upstream_endpoint(new).unwrap().to_string().starts_with("127.0.0.1:80"));
+}
+
+#[test]
+fn a_reload_of_the_same_pools_keeps_connections_and_counters() {
+    let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+    engine.handle_session_bytes(key, &request(&[b"GET", b"a"]));
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    let mut slower = one_lane(Dialect::Shoal);
+    slower.timeout = Some(Duration::from_secs(9));
+    engine.reconfigure(pools(slower, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    engine.handle_upstream_bytes(upstream, b"$-1\r\n");
+    assert_eq!(drained(&mut engine, key), "$-1\r\n");
+    engine.handle_session_bytes(key, &request(&[b"GET", b"a"]));
+    assert_eq!(connect(&mut engine), None);
+    assert_eq!(sent(&mut engine), request(&[b"GET", b"a"]));
+}
+
+#[test]
+fn a_reload_without_a_pool_ends_its_sessions_when_they_have_their_replies() {
+    let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+    engine.handle_session_bytes(key, &request(&[b"GET", b"a"]));
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    let mut other = one_lane(Dialect::Shoal);
+    other.pool.name = "beta".into();
+    engine.reconfigure(pools(other, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    engine.handle_session_bytes(key, &request(&[b"GET", b"a"]));
+    engine.handle_upstream_bytes(upstream, b"$-1\r\n");
+    assert_eq!(drained(&mut engine, key), "$-1\r\n");
+    assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
+}
