@@ -142,7 +142,9 @@ fn joined_replies_are_typed_too() {
     two.expect(&resp2);
     three.expect(&resp3);
     let keys: Vec<String> = (0..16).map(|i| format!("s{i}")).collect();
-    for (name, reply) in [("EXISTS", ":16\r\n"), ("TOUCH", ":16\r\n"), ("DEL", ":16\r\n"), ("UNLINK", ":0\r\n")] {
+    for (name, reply) in
+        [("EXISTS", ":16\r\n"), ("TOUCH", ":16\r\n"), ("DEL", ":16\r\n"), ("UNLINK", ":0\r\n")]
+    {
         let mut command = vec![name.to_owned()];
         command.extend(keys.iter().cloned());
         assert_eq!(three.call(&command), reply.as_bytes(), "{name}");

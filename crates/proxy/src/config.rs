@@ -150,7 +150,9 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
     }
     let topology =
         Topology { format: 1, epoch: 1, pools: pools.iter().map(|pool| pool.pool.clone()).collect() };
-    topology.validate().map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
+    topology
+        .validate()
+        .map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
     for (index, pool) in pools.iter().enumerate() {
         if let Some(other) = pools[..index].iter().find(|other| other.listen == pool.listen) {
             let (one, two) = (&other.pool.name, &pool.pool.name);

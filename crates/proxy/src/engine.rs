@@ -387,7 +387,11 @@ impl Engine {
 }
 
 impl Pool {
-    fn new(settings: Arc<PoolSettings>, health: Arc<Health>, counts: PoolCounts) -> Result<Pool, shoal_topology::Error> {
+    fn new(
+        settings: Arc<PoolSettings>,
+        health: Arc<Health>,
+        counts: PoolCounts,
+    ) -> Result<Pool, shoal_topology::Error> {
         let version = health.version();
         let router = Router::new(&settings.pool, &health.live())?;
         let lanes = settings.pool.shards.len() * 2 * usize::from(settings.server_connections);
@@ -435,7 +439,11 @@ fn readmit_at(settings: &PoolSettings, health: &Health) -> u64 {
 impl Pools {
     fn each(self) -> impl Iterator<Item = (Arc<PoolSettings>, Arc<Health>, PoolCounts)> {
         let counts = self.stats.pools.clone();
-        self.settings.into_iter().zip(self.health).zip(counts).map(|((settings, health), counts)| (settings, health, counts))
+        self.settings
+            .into_iter()
+            .zip(self.health)
+            .zip(counts)
+            .map(|((settings, health), counts)| (settings, health, counts))
     }
 }
 

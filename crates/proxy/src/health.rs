@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     /// The failures of these tests are of connections opened just before them.
-fn fail(health: &Health, server: usize, now: Now) -> bool {
+    fn fail(health: &Health, server: usize, now: Now) -> bool {
         health.failed(server, now.monotonic, Now { monotonic: now.monotonic, ..now })
     }
 

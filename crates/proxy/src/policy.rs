@@ -81,7 +81,9 @@ fn decide(command: &Command, multi_key: MultiKey) -> Policy {
         // Twemproxy looks at the first argument alone, except in scripts.
         _ if multi_key == MultiKey::AsNutcracker && nutcracker_takes_first(command) => Policy::FirstKey,
         // SORT_RO names one key and reads others by pattern.
-        Keys::Range { first: 1, last: 1, .. } if !command.flags.contains(Flags::MOVABLEKEYS) => Policy::FirstKey,
+        Keys::Range { first: 1, last: 1, .. } if !command.flags.contains(Flags::MOVABLEKEYS) => {
+            Policy::FirstKey
+        }
         _ => Policy::Keys,
     }
 }

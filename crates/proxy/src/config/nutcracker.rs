@@ -22,7 +22,9 @@ pub fn from_nutcracker(
     config.refuse_memcached().map_err(refuse)?;
     let warnings = config.warnings().iter().map(ToString::to_string).collect();
     let topology = config.to_topology(1);
-    topology.validate().map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
+    topology
+        .validate()
+        .map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
     let pools = config.pools.into_iter().zip(topology.pools).map(|(written, pool)| PoolSettings {
         listen: written.listen,
         backlog: written.backlog,

@@ -114,7 +114,8 @@ impl Engine {
         let settings = &upstream.home.settings;
         // Twemproxy does not look at the answer to AUTH: what the server says to each command tells the client.
         let is_auth = settings.password.is_some() && !words.contains("DB index");
-        let is_overlooked = settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
+        let is_overlooked =
+            settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
         if refusal && !is_overlooked {
             self.handle_upstream_failed(key, &Failure::Greeting(words));
             return false;

@@ -353,7 +353,9 @@ impl Engine {
             return self.refuse(request, &format!("ERR clients of this pool see database {database} alone"));
         }
         if several && !as_nutcracker && sorts_by_other_keys(command, &request) {
-            return self.refuse(request, &format!(
+            return self.refuse(
+                request,
+                &format!(
                     "ERR '{name}' with BY or GET reads keys that may lie on other shards of pool {}",
                     pool.settings.pool.name
                 ),
@@ -363,7 +365,9 @@ impl Engine {
             if !several {
                 return self.forward(request, 0);
             }
-            return self.refuse(request, &format!("ERR '{name}' names no key, so it has no shard in pool {}", pool.settings.pool.name),
+            return self.refuse(
+                request,
+                &format!("ERR '{name}' names no key, so it has no shard in pool {}", pool.settings.pool.name),
             );
         };
         let home = pool.router.route(request.word(first), &mut self.random);

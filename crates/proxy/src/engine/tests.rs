@@ -148,13 +148,8 @@ struct World {
 impl World {
     fn new(seed: u32, clients: usize, faults: bool, settings: PoolSettings) -> World {
         let health = Arc::new(Health::new(SHARDS, settings.ejection));
-        let mut engine = Engine::new(Parts {
-            pools: pools(settings, health),
-            seed,
-            first_id: 1,
-            id_step: 1,
-        })
-        .unwrap();
+        let mut engine =
+            Engine::new(Parts { pools: pools(settings, health), seed, first_id: 1, id_step: 1 }).unwrap();
         engine.begin_round(Time::from_micros(1), 1);
         let clients = (0..clients)
             .map(|own| Client {

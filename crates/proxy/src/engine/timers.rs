@@ -91,7 +91,9 @@ impl Engine {
     /// Publishes the depths of queues.
     fn publish(&mut self) {
         for counts in self.pools.iter().flat_map(|pool| &pool.counts.servers) {
-            for gauge in [&counts.in_queue, &counts.in_queue_bytes, &counts.out_queue, &counts.out_queue_bytes] {
+            for gauge in
+                [&counts.in_queue, &counts.in_queue_bytes, &counts.out_queue, &counts.out_queue_bytes]
+            {
                 gauge.set(0);
             }
         }

@@ -73,9 +73,12 @@ impl Listener {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::acceptfrom_with(&self.socket, flags) {
                 Ok((socket, peer)) => {
-                    let sessions: usize = workers.iter().map(|inbox| inbox.sessions.load(Ordering::Relaxed)).sum();
+                    let sessions: usize =
+                        workers.iter().map(|inbox| inbox.sessions.load(Ordering::Relaxed)).sum();
                     if sessions >= sessions_max {
-                        log::seldom("clients are refused: no file descriptors are left for them; raise the limit (ulimit -n)");
+                        log::seldom(
+                            "clients are refused: no file descriptors are left for them; raise the limit (ulimit -n)",
+                        );
                         continue;
                     }
                     let peer = self.prepare(&socket, peer);

@@ -214,7 +214,11 @@ impl Serving {
             inbox.post(Message::Reconfigure(Box::new(pools)));
         }
         self.current.set(Observed::new(&pools, &health, stats.clone(), self.epoch));
-        let done = format!("{} pools, {} shards", pools.len(), pools.iter().map(|pool| pool.pool.shards.len()).sum::<usize>());
+        let done = format!(
+            "{} pools, {} shards",
+            pools.len(),
+            pools.iter().map(|pool| pool.pool.shards.len()).sum::<usize>()
+        );
         self.adopt(listeners, &pools);
         (self.pools, self.health, self.stats) = (pools, health, stats);
         if settings.workers != self.inboxes.len() {
@@ -228,9 +232,11 @@ impl Serving {
         let known = |pool: &PoolSettings| self.pools.iter().any(|old| old.listen == pool.listen);
         let bind = |(index, pool): (usize, &Arc<PoolSettings>)| match known(pool) {
             true => Ok(None),
-            false => Listener::bind(index, pool).map(Some).map_err(|error| match std::error::Error::source(&error) {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
+            false => Listener::bind(index, pool).map(Some).map_err(|error| {
+                match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                }
             }),
         };
         pools.iter().enumerate().map(bind).collect()
@@ -238,10 +244,12 @@ impl Serving {
 
     /// Puts the listeners in place: new ones, and the old ones of addresses that are still listened on.
     fn adopt(&mut self, bound: Vec<Option<Listener>>, pools: &[Arc<PoolSettings>]) {
-        let mut old: Vec<Option<Listener>> = std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        let mut old: Vec<Option<Listener>> =
+            std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
         for (index, (bound, pool)) in bound.into_iter().zip(pools).enumerate() {
             let place = self.pools.iter().position(|old| old.listen == pool.listen);
-            let kept = place.and_then(|place| old[place].take()).map(|listener| listener.lead_to(index, pool));
+            let kept =
+                place.and_then(|place| old[place].take()).map(|listener| listener.lead_to(index, pool));
             self.listeners.extend(bound.or(kept));
         }
     }
@@ -253,7 +261,8 @@ impl Serving {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         // Each worker has upstreams of its own, for each version of RESP.
-        descriptors.saturating_sub(upstreams * 2 * self.inboxes.len() + self.listeners.len() + SPARE_DESCRIPTORS)
+        descriptors
+            .saturating_sub(upstreams * 2 * self.inboxes.len() + self.listeners.len() + SPARE_DESCRIPTORS)
     }
 
     fn stop(self) {

@@ -245,7 +245,8 @@ impl Worker {
                 entry.state = Connecting::Done(socket);
                 self.engine.handle_upstream_connected(upstream);
                 // What came in the same event will not be told again.
-                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::HUP) {
+                if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::HUP)
+                {
                     self.again.push(attempt.to_bits() | UPSTREAM);
                 }
             }

@@ -59,7 +59,10 @@ fn a_reply_that_has_begun_times_out_too() {
 fn nothing_that_blocks_or_reads_other_shards_goes_out() {
     for (multi_key, words) in [
         (MultiKey::AsNutcracker, &[&b"XREAD"[..], b"BLOCK", b"0", b"STREAMS", b"s", b"$"][..]),
-        (MultiKey::Refuse, &[b"XREADGROUP", b"GROUP", b"streams", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"]),
+        (
+            MultiKey::Refuse,
+            &[b"XREADGROUP", b"GROUP", b"streams", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"],
+        ),
         (MultiKey::Refuse, &[b"BLPOP", b"a", b"0"]),
         (MultiKey::Refuse, &[b"SUBSCRIBE", b"a"]),
         (MultiKey::Refuse, &[b"SORT_RO", b"l", b"BY", b"w_*"]),
@@ -68,7 +71,12 @@ fn nothing_that_blocks_or_reads_other_shards_goes_out() {
         let (mut engine, key) = engine(PoolSettings { multi_key, ..one_lane(Dialect::Shoal) });
         engine.handle_session_bytes(key, &request(words));
         connect(&mut engine);
-        assert_eq!(String::from_utf8_lossy(&sent(&mut engine)), "", "{:?}", String::from_utf8_lossy(words[0]));
+        assert_eq!(
+            String::from_utf8_lossy(&sent(&mut engine)),
+            "",
+            "{:?}",
+            String::from_utf8_lossy(words[0])
+        );
         assert!(drained(&mut engine, key).starts_with('-'));
     }
 }
