@@ -1,6 +1,6 @@
 //! The cases in `testdata/nutcracker`: what they say, and reading them.
 //!
-//! Their form is told in `testdata/nutcracker/README.md`. [`run`] walks a case through a proxy.
+//! Their form is told in `testdata/nutcracker/README.md`. `run` walks a case through a proxy.
 
 mod commands;
 mod data;

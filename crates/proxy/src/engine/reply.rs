@@ -21,6 +21,7 @@ impl Engine {
         while !rest.is_empty() {
             let Some(upstream) = self.upstreams.get_mut(key) else { return };
             upstream.heard_at = self.now;
+            let begun_as = upstream.delimiter.kind();
             let (piece, last, kind) = match upstream.delimiter.feed(rest) {
                 Ok(Fed::Frame { len, kind }) => (&rest[..len], true, kind),
                 Ok(Fed::Partial) => (rest, false, upstream.delimiter.kind()),
@@ -33,6 +34,11 @@ impl Engine {
             if upstream.protocol == Protocol::Resp2 && !matches!(kind, b'+' | b'-' | b':' | b'$' | b'*') {
                 let what = format!("'{}' where RESP2 is spoken", char::from(kind).escape_default());
                 self.handle_upstream_failed(key, &Failure::Garbage(what));
+                return;
+            }
+            if kind == b'>' && begun_as == b'|' {
+                // The attribute was taken for that of a reply, and passed on.
+                self.handle_upstream_failed(key, &Failure::Garbage("an attribute of a push".to_owned()));
                 return;
             }
             if kind == b'>' {
