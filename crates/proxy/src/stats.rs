@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shoal_telemetry::{CacheLine, Counter, Gauge};
+use shoal_telemetry::{CacheLine, Counter, Gauge, Histogram};
 
 use crate::settings::PoolSettings;
 
@@ -21,6 +21,8 @@ pub struct PoolStats {
     pub sessions_total: Counter,
     /// Requests read from clients, answered here or forwarded.
     pub requests: Counter,
+    /// From when a request was queued for its server to when its reply was whole; parts of split ones each.
+    pub latency: Histogram,
 }
 
 /// What one worker counted for one server.

@@ -21,7 +21,7 @@ use crate::buffer::Buffer;
 use crate::health::Health;
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
-use crate::stats::ServerStats;
+use crate::stats::{PoolStats, ServerStats};
 use crate::time::Time;
 
 /// Unsent bytes of requests above which sessions with requests for this upstream are held; half of it takes up again.
@@ -75,6 +75,8 @@ pub struct Home {
     pub health: Arc<Health>,
     /// Where the worker counts for this server.
     pub stats: Arc<CacheLine<ServerStats>>,
+    /// Where the worker counts for the pool.
+    pub pool_stats: Arc<CacheLine<PoolStats>>,
 }
 
 /// One connection to a server.

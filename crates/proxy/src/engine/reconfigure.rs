@@ -124,6 +124,7 @@ impl Pool {
             shard,
             health: self.health.clone(),
             stats: self.counts.servers[shard].clone(),
+            pool_stats: self.counts.pool.clone(),
         }
     }
 }

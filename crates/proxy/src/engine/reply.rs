@@ -71,6 +71,9 @@ impl Engine {
             if pending.forsaken {
                 continue;
             }
+            if last {
+                upstream.home.pool_stats.latency.record(self.now.since(pending.queued_at));
+            }
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
                 Delivered::Taken => {

@@ -144,6 +144,14 @@ fn metrics(observed: &Observed) -> Result<String, shoal_telemetry::Error> {
             family.sample(&labels(pool, server), observed.server(index, server, number));
         });
     }
+    let mut family = exposition.family(
+        "shoal_latency_seconds",
+        Kind::Summary,
+        "From a request's queueing for its shard to its whole reply, since the start.",
+    );
+    for (index, pool) in observed.pools.iter().enumerate() {
+        family.summary(&[("pool", &pool.settings.pool.name)], &observed.latency(index));
+    }
     let mut family =
         exposition.family("shoal_shard_up", Kind::Gauge, "1 if the shard takes keys, 0 if it is ejected.");
     for_each_server(observed, |_, pool, server| {

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use shoal_telemetry::Snapshot;
+
 use crate::health::Health;
 use crate::settings::PoolSettings;
 use crate::stats::{PoolStats, ServerStats, WorkerStats};
@@ -94,6 +96,15 @@ impl Observed {
     /// Requests of clients of a pool in the last second.
     pub fn requests_per_second(&self, pool: usize) -> i64 {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).get(pool).map_or(0, |rate| rate.per_second)
+    }
+
+    /// How long a pool's requests took, over all workers.
+    pub fn latency(&self, pool: usize) -> Snapshot {
+        let mut sum = Snapshot::empty();
+        for worker in &self.workers {
+            sum.merge(&worker.pools[pool].pool.latency.snapshot());
+        }
+        sum
     }
 
     /// The sum of a pool's number over the workers.

@@ -61,12 +61,13 @@ fn object(observed: &Observed, host: &str) -> String {
     text(&mut out, "version", concat!("shoal-", env!("CARGO_PKG_VERSION")));
     number(&mut out, "uptime", observed.epoch.elapsed().as_secs() as i64);
     number(&mut out, "timestamp", now as i64);
+    // Twemproxy counts its listening sockets among the connections.
+    let listening = observed.pools.len() as i64;
     number(
         &mut out,
         "total_connections",
-        sessions_total + upstreams(|server| server.connections_total.get() as i64),
+        sessions_total + upstreams(|server| server.connections_total.get() as i64) + listening,
     );
-    let listening = observed.pools.len() as i64;
     number(&mut out, "curr_connections", sessions + upstreams(|server| server.connections.get()) + listening);
     for pool in pools {
         out.push_str(&format!("{}: {{", quoted(&observed.pools[pool].settings.pool.name)));

@@ -24,7 +24,7 @@ use crate::time::Time;
 const READ_SIZE: usize = 64 * 1024;
 
 /// Events taken from epoll at a time.
-const EVENTS: usize = 256;
+const EVENTS: usize = 1024;
 
 /// Marks a token as an upstream's; the others are sessions'.
 const UPSTREAM: u64 = 1 << 63;
