@@ -32,8 +32,8 @@ struct Arguments {
     #[arg(short = 'D', long)]
     describe_stats: bool,
     /// set logging level (default: 5, min: 0, max: 11)
-    #[arg(short = 'v', long, value_name = "N", default_value_t = log::NOTICES, value_parser = clap::value_parser!(u8).range(0..=11))]
-    verbose: u8,
+    #[arg(short = 'v', long, value_name = "N", default_value_t = u32::from(log::NOTICES))]
+    verbose: u32,
     /// set logging file (default: stderr)
     #[arg(short = 'o', long, value_name = "filename")]
     output: Option<PathBuf>,
@@ -55,6 +55,9 @@ struct Arguments {
     /// set size of mbuf chunk in bytes; taken and not needed: keys may be of any length
     #[arg(short = 'm', long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(512..=16_777_216))]
     mbuf_size: u32,
+    /// words without a flag are passed over, as nutcracker passes over them
+    #[arg(hide = true)]
+    overlooked: Vec<String>,
     /// Shoal's own: event loops (default: the cores that this process may use)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     workers: Option<u16>,
@@ -130,7 +133,7 @@ fn serve(file: &Path, arguments: Arguments) -> Result<()> {
     let path = file.to_owned();
     let workers = arguments.workers.map_or_else(proxy::cores, usize::from);
     let settings = proxy::read_nutcracker(file, workers, arguments.multi_key.into())?;
-    log::set_level(arguments.verbose);
+    log::set_level(u8::try_from(arguments.verbose).unwrap_or(log::LEVEL_MAX));
     if let Some(path) = &arguments.output {
         log::write_to(path).with_context(|| format!("cannot write the log to {}", path.display()))?;
     }

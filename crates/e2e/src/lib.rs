@@ -19,6 +19,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw_client;
 pub mod redis_server;
+pub mod sharded;
 pub mod wait;
 pub mod workplace;
 
@@ -27,4 +28,5 @@ pub use process::Process;
 pub use proxy::{Config, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, ShoalProxy};
 pub use raw_client::{End, RawClient};
 pub use redis_server::RedisServer;
+pub use sharded::Sharded;
 pub use workplace::Workplace;

@@ -10,11 +10,13 @@ const FILES: [&str; 5] =
 
 #[test]
 fn the_cases_are_true_of_the_real_nutcracker() {
+    println!("slow: a hundred cases, some of which wait for real timeouts");
     walk(Side::Nutcracker, |_| true);
 }
 
 #[test]
 fn ours_behaves_as_the_cases_say() {
+    println!("slow: a hundred cases, some of which wait for real timeouts");
     walk(Side::Shoal, |_| true);
 }
 
