@@ -32,7 +32,12 @@ fn a_killed_shard_fails_its_keys_alone_and_recovers() {
     wait::until("failures under load", || (load.failed() > 1000).then_some(()));
     demo.servers[VICTIM].restart();
     demo.set(&mut demo.client(), &demo.keys(VICTIM, true));
-    load.rounds(2);
+    // Each worker finds out by itself, after a pause of its own.
+    wait::until("all workers are connected again", || {
+        let before = load.failed();
+        load.rounds(2);
+        (load.failed() == before).then_some(())
+    });
     let before = (load.failed(), load.missing());
     load.rounds(5);
     assert_eq!((load.failed(), load.missing()), before, "failures after it was back");
