@@ -261,7 +261,11 @@ def reconnect(client):
     with redis.Redis(**address(client)) as own:
         own.set(PREFIX + "kept", "v")
         first = local_port(own)
-        expect("QUIT", own.quit(), True)
+        with duplicate_of_socket(own) as quitting:
+            expect("QUIT", own.quit(), True)
+            # The close follows the answer: who asks on before it has come meets a reset, of any server.
+            quitting.settimeout(30)
+            expect("closed after QUIT", quitting.recv(1), b"")
         expect("GET after QUIT", own.get(PREFIX + "kept"), b"v")
         second = local_port(own)
         expect("a new connection after QUIT", first != second, True)
@@ -384,6 +388,14 @@ def local_port(client):
     connection = client.connection_pool.get_connection()
     try:
         return connection._sock.getsockname()[1]
+    finally:
+        client.connection_pool.release(connection)
+
+
+def duplicate_of_socket(client):
+    connection = client.connection_pool.get_connection()
+    try:
+        return connection._sock.dup()
     finally:
         client.connection_pool.release(connection)
 
