@@ -169,6 +169,8 @@ struct Wire {
     blocked: bool,
     /// Requests that are not answered yet.
     asked: Vec<u8>,
+    /// What the server sent while the engine did not want it.
+    unread: Vec<u8>,
 }
 
 struct World {
@@ -362,9 +364,22 @@ impl World {
 
     fn arrive_from_server(&mut self, key: Key, bytes: &[u8]) {
         if self.may_make_up(bytes.len()) {
-            for piece in bytes.chunks(self.piece) {
-                self.engine.handle_upstream_bytes(key, piece);
+            if let Some(wire) = self.wires.get_mut(&key) {
+                wire.unread.extend_from_slice(bytes);
             }
+            self.read_on(key);
+        }
+    }
+
+    /// What a server sent arrives, as long as the engine wants it.
+    fn read_on(&mut self, key: Key) {
+        while self.engine.wants_upstream_bytes(key)
+            && let Some(wire) = self.wires.get_mut(&key)
+            && !wire.unread.is_empty()
+        {
+            let end = wire.unread.len().min(self.piece);
+            let piece: Vec<u8> = wire.unread.drain(..end).collect();
+            self.engine.handle_upstream_bytes(key, &piece);
         }
     }
 
@@ -444,6 +459,7 @@ impl World {
                 assert!(!client.ended, "ended twice");
                 client.ended = true;
             }
+            Action::ReadUpstream(key) => self.read_on(key),
             Action::Read(key) => {
                 if let Some(client) = self.clients.iter().position(|client| client.key == key) {
                     self.arrive_from_client(client);
@@ -546,6 +562,7 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         preconnect: is(3),
         server_connections: if is(4) { 2 } else { 1 },
         ejection: cache.then_some(ejection),
+        client_stall_timeout: Duration::from_millis(50),
         gather: !is(5),
         multi_key: if is(6) { MultiKey::AsNutcracker } else { MultiKey::Refuse },
         dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },

@@ -8,7 +8,9 @@ use shoal_hashkit::{CharSign, Hash, HashTag};
 use shoal_topology::{Distribution, Endpoint, Mode, Pool, Shard, ShardState, Topology};
 
 use crate::error::Error;
-use crate::settings::{Dialect, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings};
+use crate::settings::{
+    CLIENT_STALL_TIMEOUT, Dialect, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings,
+};
 
 mod nutcracker;
 
@@ -53,6 +55,8 @@ struct PoolEntry {
     server_connections: u16,
     #[serde(default)]
     tcp_keepalive: bool,
+    /// Milliseconds.
+    client_stall_timeout: Option<u64>,
     #[serde(default = "yes")]
     gather: bool,
     multi_key: Option<MultiKeyEntry>,
@@ -249,6 +253,9 @@ impl PoolEntry {
             preconnect: self.preconnect,
             server_connections: self.server_connections,
             ejection,
+            client_stall_timeout: self
+                .client_stall_timeout
+                .map_or(CLIENT_STALL_TIMEOUT, Duration::from_millis),
             gather: self.gather,
             multi_key: match self.multi_key {
                 Some(MultiKeyEntry::AsNutcracker) => MultiKey::AsNutcracker,

@@ -26,16 +26,19 @@ use crate::buffer::BufferPool;
 use crate::health::{Health, Now};
 use crate::join::Joins;
 use crate::policy::Policies;
-use crate::session::{Phase as SessionPhase, Session};
+use crate::session::{Phase as SessionPhase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
 use crate::stats::{PoolCounts, WorkerStats};
 use crate::time::Time;
-use crate::upstream::Upstream;
+use crate::upstream::{Phase, Upstream, Usage};
 
+mod backpressure;
+mod dedicated;
 pub mod reconfigure;
 mod reply;
 mod request;
 mod route;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -51,6 +54,8 @@ pub enum Action {
     End(Key),
     /// Take up reading from this session, which was not read because it was held.
     Read(Key),
+    /// Take up reading from this upstream's server, which was not read because a session is owed too much.
+    ReadUpstream(Key),
 }
 
 /// How a session came to its end.
@@ -111,9 +116,15 @@ pub struct Engine {
     /// Upstreams whose output waits for company, and sessions whose hold may be over.
     gathering: Vec<Key>,
     resumable: VecDeque<Key>,
+    /// Sessions that wait for a dedicated upstream.
+    awaiting_dedicated: VecDeque<Key>,
+    /// Upstreams whose servers are not read, and whether something was sent to a client since that was last looked at.
+    paused: Vec<Key>,
+    drained: bool,
     actions: VecDeque<Action>,
     next_deadline: Time,
     next_gather: Time,
+    next_stall: Time,
     next_shrink: Time,
 }
 
@@ -129,6 +140,10 @@ struct Pool {
     readmit_at: u64,
     /// The upstreams: by shard, then version of RESP, then lane.
     lanes: Vec<Option<Key>>,
+    /// How many upstreams are dedicated now.
+    dedicated: usize,
+    /// Upstreams that were, and wait for the next use.
+    spares: Vec<Key>,
     counts: PoolCounts,
 }
 
@@ -162,9 +177,13 @@ impl Engine {
             touched_upstreams: Vec::new(),
             gathering: Vec::new(),
             resumable: VecDeque::new(),
+            awaiting_dedicated: VecDeque::new(),
+            paused: Vec::new(),
+            drained: false,
             actions: VecDeque::new(),
             next_deadline: Time::NEVER,
             next_gather: Time::NEVER,
+            next_stall: Time::NEVER,
             next_shrink: Time::default(),
         })
     }
@@ -217,6 +236,9 @@ impl Engine {
 
     /// Takes up what was held and may go on; call it when all that arrived was handed in, before polling.
     pub fn settle(&mut self) {
+        if !self.paused.is_empty() {
+            self.resume_upstreams();
+        }
         while let Some(key) = self.resumable.pop_front() {
             self.resume(key);
         }
@@ -253,10 +275,14 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.output.consume(count);
         self.buffers.reclaim(&mut session.output);
+        self.drained |= !self.paused.is_empty();
         if session.hold.is_some() && session.hold_is_over() {
             self.resumable.push_back(key);
         }
-        if session.output.is_empty() {
+        let empty = session.output.is_empty();
+        if let Some(join) = session.passing {
+            self.pass_on(key, join);
+        } else if empty {
             self.finish_if_drained(key);
         }
     }
@@ -279,10 +305,11 @@ impl Engine {
             if !upstream.greeting.is_empty() {
                 return Some(key);
             }
-            if upstream.phase != crate::upstream::Phase::Ready || upstream.output.is_empty() {
+            if upstream.phase != Phase::Ready || upstream.output.is_empty() {
                 continue;
             }
             if upstream.home.settings.gather
+                && upstream.usage == Usage::Shared
                 && let Err(until) = upstream.gather(self.now)
             {
                 upstream.touched = true;
@@ -319,7 +346,7 @@ impl Engine {
         }
         upstream.sent(count);
         self.buffers.reclaim(&mut upstream.output);
-        if !upstream.holding.is_empty() && upstream.output.len() <= crate::upstream::OUTPUT_MAX / 2 {
+        if !upstream.holding.is_empty() && upstream.output.len() <= upstream.output_max() / 2 {
             self.resumable.extend(upstream.holding.drain(..));
         }
     }
@@ -338,7 +365,10 @@ impl Engine {
 
     /// Whether something is left to poll or to settle in this round.
     pub fn has_work(&self) -> bool {
-        !self.resumable.is_empty() || !self.touched_sessions.is_empty() || !self.actions.is_empty()
+        !self.resumable.is_empty()
+            || !self.touched_sessions.is_empty()
+            || !self.actions.is_empty()
+            || self.drained
     }
 
     /// Where `key` connects to.
@@ -357,6 +387,12 @@ impl Engine {
         (self.upstreams.iter().map(|(_, upstream)| upstream.queue.len()).sum(), self.joins.open_count())
     }
 
+    /// The most bytes of replies that any session is owed.
+    #[cfg(test)]
+    fn owed_at_most(&self) -> usize {
+        self.sessions.iter().map(|(_, session)| session.owed()).max().unwrap_or_default()
+    }
+
     fn touch_session(&mut self, key: Key) {
         if let Some(session) = self.sessions.get_mut(key) {
             touch(&mut session.touched, &mut self.touched_sessions, key);
@@ -366,6 +402,9 @@ impl Engine {
     /// Ends the session if nothing more comes and it is owed nothing.
     fn finish_if_drained(&mut self, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
+        if session.ended && session.hold.is_none() && session.stream.is_some() {
+            return self.end_session(key); // the rest of the large request that it has begun never comes
+        }
         let nothing_more = session.phase != SessionPhase::Open || session.ended && session.hold.is_none();
         if nothing_more && session.outstanding() == 0 && session.output.is_empty() {
             self.end_session(key);
@@ -374,6 +413,9 @@ impl Engine {
 
     fn end_session(&mut self, key: Key) {
         let Some(session) = self.sessions.remove(key) else { return };
+        if let Some(upstream) = session.stream.as_ref().and_then(|stream| stream.upstream) {
+            self.abandon(upstream); // it was sent a part of a request
+        }
         session.stats.sessions.add(-1);
         for join in session.dissolve(&mut self.buffers) {
             self.joins.forsake(&mut self.buffers, join);
@@ -402,9 +444,18 @@ impl Pool {
             health,
             health_version: version,
             lanes: vec![None; lanes],
+            dedicated: 0,
+            spares: Vec::new(),
             counts,
             settings,
         })
+    }
+
+    /// Where the upstream of `lane` to `shard` is among the lanes.
+    #[inline]
+    fn lane_place(&self, shard: usize, protocol: Protocol, lane: u16) -> usize {
+        let lanes = usize::from(self.settings.server_connections);
+        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * lanes + usize::from(lane)
     }
 
     /// Routes by the servers that are in now.

@@ -27,6 +27,8 @@ pub enum Failure {
     Greeting(String),
     /// It failed a moment ago, and the next attempt is not due.
     BackingOff,
+    /// Its reply had to wait for its turn for so long that others waited too long behind it.
+    Stalled,
     /// This process lacks something that a connection needs, in these words: no fault of the server's.
     Local(String),
     /// Something else that the system says in these words.
@@ -45,7 +47,7 @@ impl Failure {
     /// The words of `strerror(3)`, which Twemproxy answers.
     fn as_nutcracker(&self) -> &str {
         match self {
-            Failure::TimedOut => "Connection timed out",
+            Failure::TimedOut | Failure::Stalled => "Connection timed out",
             Failure::Refused | Failure::AllEjected | Failure::BackingOff => "Connection refused",
             Failure::NameUnknown => "Host is down",
             Failure::Closed => "unknown",
@@ -71,6 +73,10 @@ impl Failure {
             Failure::Garbage(what) => format!("sent what is no reply: {what}"),
             Failure::Greeting(words) => format!("refused the proxy: {words}"),
             Failure::BackingOff => "is down; it is tried again in a moment".to_owned(),
+            Failure::Stalled => format!(
+                "has a large reply whose turn in this pipeline did not come within {}, while others waited behind it",
+                milliseconds(Some(pool.client_stall_timeout))
+            ),
             Failure::Local(words) => format!("cannot be reached by this proxy: {words}"),
             Failure::Other(words) => format!("failed: {words}"),
         };

@@ -30,6 +30,10 @@ impl JoinKind {
 /// Names one split request of a worker.
 pub type JoinId = u32;
 
+/// Bytes of parts above which the reply is passed on while it comes in. Up to there it is collected, so that an error of any
+/// shard can take its place.
+const WHOLE_MAX: usize = 1024 * 1024;
+
 /// A request that was split and is not answered yet.
 #[derive(Debug)]
 pub struct Join {
@@ -43,6 +47,18 @@ pub struct Join {
     pub part_of_key: Vec<u16>,
     replies: Vec<Buffer>,
     unanswered: usize,
+    /// Bytes in `replies`.
+    held: usize,
+    passing: Option<Passing>,
+}
+
+/// How far a reply is that is passed on while it comes in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passing {
+    /// Elements passed on, the last perhaps in part.
+    elements: usize,
+    /// Bytes of the last one that are to come.
+    left: u64,
 }
 
 /// The split requests of a worker; their memory is used again.
@@ -61,6 +77,8 @@ impl Joins {
             join.session = session;
             join.part_of_key.clear();
             join.unanswered = 0;
+            join.held = 0;
+            join.passing = None;
             return id;
         }
         self.joins.push(Join {
@@ -70,6 +88,8 @@ impl Joins {
             part_of_key: Vec::new(),
             replies: Vec::new(),
             unanswered: 0,
+            held: 0,
+            passing: None,
         });
         self.joins.len() as JoinId - 1
     }
@@ -104,6 +124,7 @@ impl Joins {
         let join = &mut self.joins[id as usize];
         let reply = &mut join.replies[part as usize];
         buffers.append(reply, piece);
+        join.held += piece.len();
         if last {
             join.unanswered -= 1;
         }
@@ -112,7 +133,10 @@ impl Joins {
 
     /// Puts `reply` in the place of whatever came of the reply to `part`; true as in [`Joins::deliver`].
     pub fn replace(&mut self, buffers: &mut BufferPool, id: JoinId, part: u16, reply: &[u8]) -> bool {
-        buffers.release(std::mem::take(&mut self.joins[id as usize].replies[part as usize]));
+        let join = &mut self.joins[id as usize];
+        let dropped = std::mem::take(&mut join.replies[part as usize]);
+        join.held -= dropped.len();
+        buffers.release(dropped);
         self.deliver(buffers, id, part, reply, true)
     }
 
@@ -126,7 +150,98 @@ impl Joins {
         self.free.push(id);
         (join.session, join.sequence)
     }
+
+    /// Whether the parts of `id` hold so much that its reply is rather passed on while it comes in.
+    pub fn is_large(&self, id: JoinId) -> bool {
+        self.held(id) > WHOLE_MAX
+    }
+
+    /// Bytes that the parts of `id` hold.
+    pub fn held(&self, id: JoinId) -> usize {
+        self.joins[id as usize].held
+    }
+
+    /// Whether the reply of `id` is passed on while it comes in, so that no error can take its place any more.
+    pub fn is_passing(&self, id: JoinId) -> bool {
+        self.joins[id as usize].passing.is_some()
+    }
+
+    /// Whether the reply of `id` cannot go on without more of `part`.
+    pub fn needs(&self, id: JoinId, part: u16) -> bool {
+        let join = &self.joins[id as usize];
+        match join.passing {
+            Some(passing) => join.current(passing) == Some(part),
+            None => after_line(join.replies[part as usize].as_slice()).is_none(),
+        }
+    }
+
+    /// Begins to pass on the reply of `id`, which is its session's next one, if all parts have begun well.
+    pub fn begin_passing(&mut self, id: JoinId, out: &mut Vec<u8>) {
+        let join = &mut self.joins[id as usize];
+        if join.kind != JoinKind::ByPosition || !join.has_headers() {
+            return;
+        }
+        for reply in &mut join.replies {
+            let header = reply.len() - after_line(reply.as_slice()).map_or(0, <[u8]>::len);
+            reply.consume(header);
+            join.held -= header;
+        }
+        encode::array_len(out, join.part_of_key.len());
+        join.passing = Some(Passing::default());
+    }
+
+    /// Passes on what has come of `id`, whose passing has begun, as far as the order of elements allows.
+    ///
+    /// # Errors
+    /// If a part holds something else than its number of elements: the reply cannot be ended.
+    pub fn pass_on(
+        &mut self,
+        buffers: &mut BufferPool,
+        id: JoinId,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        let join = &mut self.joins[id as usize];
+        let Some(mut passing) = join.passing else { return Ok(()) };
+        while let Some(part) = join.current(passing) {
+            let reply = &mut join.replies[usize::from(part)];
+            if passing.left == 0 {
+                let Some(length) = element_len(reply.as_slice()) else { break };
+                passing.left = length as u64;
+                passing.elements += 1;
+            }
+            let count = reply.len().min(usize::try_from(passing.left).unwrap_or(usize::MAX));
+            out.extend_from_slice(&reply.as_slice()[..count]);
+            reply.consume(count);
+            buffers.reclaim(reply);
+            join.held -= count;
+            passing.left -= count as u64;
+            if passing.left > 0 {
+                break;
+            }
+        }
+        join.passing = Some(passing);
+        if join.unanswered > 0 {
+            return Ok(());
+        }
+        let ended = join.current(passing).is_none() && join.held == 0;
+        if ended { Ok(()) } else { Err(Malformed) }
+    }
+
+    /// Frees `id`, whose reply was passed on, if that was all of it.
+    pub fn end_passed(&mut self, id: JoinId) -> bool {
+        let join = &mut self.joins[id as usize];
+        let ended = join.unanswered == 0 && join.passing.is_some();
+        if ended {
+            join.replies.clear();
+            self.free.push(id);
+        }
+        ended
+    }
 }
+
+/// A part of a join does not hold the elements that were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
 
 impl Join {
     /// Adds a part; its number.
@@ -134,6 +249,22 @@ impl Join {
         self.replies.push(Buffer::default());
         self.unanswered += 1;
         self.replies.len() as u16 - 1
+    }
+
+    /// The part whose bytes come next; `None` if all elements were passed on.
+    fn current(&self, passing: Passing) -> Option<u16> {
+        let element = if passing.left > 0 { passing.elements - 1 } else { passing.elements };
+        self.part_of_key.get(element).copied()
+    }
+
+    /// Whether each part has begun as an array of as many elements as it was asked for.
+    fn has_headers(&self) -> bool {
+        self.replies.iter().enumerate().all(|(part, reply)| {
+            let bytes = reply.as_slice();
+            let asked = self.part_of_key.iter().filter(|&&other| usize::from(other) == part).count();
+            let header = format!("*{asked}\r\n");
+            bytes.starts_with(header.as_bytes())
+        })
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use shoal_resp::delimiter::Delimiter;
 use shoal_resp::request::{Progress, Span};
 use shoal_telemetry::CacheLine;
 
@@ -27,6 +28,13 @@ pub const OUTSTANDING_MAX: usize = 1024;
 
 /// Bytes of replies, unsent or waiting for their turn, above which no more requests of the session are taken; half of it takes up again.
 pub const OUTPUT_MAX: usize = 1024 * 1024;
+
+/// Bytes of a reply that is passed on while it comes in, unsent, above which no more of it is read from its server.
+pub const AHEAD_MAX: usize = 256 * 1024;
+
+/// Bytes of replies, unsent or waiting for their turn, above which servers are not read on a session's account. Well above
+/// [`OUTPUT_MAX`], since what was forwarded before that was reached is still owed.
+pub const OWED_MAX: usize = 8 * 1024 * 1024;
 
 /// The version of RESP that a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +67,38 @@ pub enum Hold {
     Barrier,
     /// The queue of this upstream is full.
     Upstream(Key),
+    /// A large request waits for a dedicated upstream.
+    Dedicated,
+}
+
+/// A large request that is passed on while it comes in.
+#[derive(Debug)]
+pub struct Stream {
+    /// Finds its end.
+    pub delimiter: Delimiter,
+    /// Where it goes; `None` if it was answered by an error already, and what still comes of it is dropped.
+    pub upstream: Option<Key>,
+}
+
+/// Where the reply to a request stands among those that the session is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is the next one.
+    Front {
+        /// Its beginning was passed on already.
+        began: bool,
+    },
+    /// Others come before it.
+    Behind,
+    /// It is a part of a join.
+    Joining {
+        /// The join.
+        join: JoinId,
+        /// Whether the join's reply is the next one.
+        front: bool,
+    },
+    /// Nobody waits for it.
+    Gone,
 }
 
 /// A request that has begun to arrive.
@@ -97,6 +137,10 @@ pub struct Session {
     pub ended: bool,
     /// How far a long request at the front of `input` has been read.
     pub unfinished: Option<Box<Unfinished>>,
+    /// The large request that is on its way through.
+    pub stream: Option<Box<Stream>>,
+    /// The join at the front whose reply is passed on while it comes in.
+    pub passing: Option<JoinId>,
     /// Bytes that have arrived and were not taken.
     pub input: Buffer,
     /// Replies to be sent.
@@ -154,6 +198,8 @@ impl Session {
             hold: None,
             ended: false,
             unfinished: None,
+            stream: None,
+            passing: None,
             input: Buffer::default(),
             output: Buffer::default(),
             touched: false,
@@ -187,8 +233,35 @@ impl Session {
             Some(Hold::Outstanding) => self.slots.len() <= OUTSTANDING_MAX / 2,
             Some(Hold::Output) => self.output.len() + self.parked <= OUTPUT_MAX / 2,
             Some(Hold::Barrier) => self.slots.is_empty(),
-            Some(Hold::Upstream(_)) | None => false,
+            Some(Hold::Upstream(_) | Hold::Dedicated) | None => false,
         }
+    }
+
+    /// Bytes of replies that are unsent or wait for their turn.
+    pub fn owed(&self) -> usize {
+        self.output.len() + self.parked
+    }
+
+    /// Where the reply to request `sequence` stands.
+    pub fn place(&self, sequence: u32) -> Place {
+        let index = sequence.wrapping_sub(self.first) as usize;
+        match self.slots.get(index) {
+            Some(Slot::Waiting(_)) if index == 0 => Place::Front { began: self.began },
+            Some(Slot::Waiting(_)) => Place::Behind,
+            Some(Slot::Joining(join)) => Place::Joining { join: *join, front: index == 0 },
+            Some(Slot::Done(_)) | None => Place::Gone,
+        }
+    }
+
+    /// Notes that the parts of a join of this session held `before` bytes and now hold `after`.
+    pub fn joining(&mut self, before: usize, after: usize) {
+        self.parked = self.parked + after - before;
+    }
+
+    /// The reply at the front, a join's, has been passed on whole.
+    pub fn end_joined(&mut self, buffers: &mut BufferPool) {
+        self.pop_front();
+        self.release_done(buffers);
     }
 
     /// Opens the slot of a request whose reply comes from one server; its sequence number.

@@ -38,6 +38,9 @@ pub struct PoolSettings {
     pub server_connections: u16,
     /// When a server that fails is left out; `None` never.
     pub ejection: Option<Ejection>,
+    /// How long a server may stand unread, in all for one reply, because the client whose reply comes next does not read, while
+    /// others wait behind it. Then that client is cut.
+    pub client_stall_timeout: Duration,
     /// Whether requests wait for company while the last batch to their server is unanswered.
     pub gather: bool,
     /// What commands do whose keys lie on several shards.
@@ -45,6 +48,9 @@ pub struct PoolSettings {
     /// Whose error texts and whose habits after a failure.
     pub dialect: Dialect,
 }
+
+/// The default of [`PoolSettings::client_stall_timeout`].
+pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When a server is left out of its pool, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,8 @@ pub struct PoolStats {
     pub client_eof: Counter,
     /// Sessions that ended by an error of socket or protocol.
     pub client_err: Counter,
+    /// Clients that were cut, or replies that were dropped, because others waited behind them for too long.
+    pub client_stalled: Counter,
     /// Errors made up for a client because its request could not be forwarded or was not answered.
     pub forward_error: Counter,
     /// Sessions open now.

@@ -47,6 +47,19 @@ pub enum Phase {
     Ready,
 }
 
+/// Who may use the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// All sessions of its lane.
+    Shared,
+    /// One large request, or those who waited behind a large reply when its length was read.
+    Dedicated,
+    /// Nobody at the moment: it was dedicated, and waits for the next use.
+    Spare,
+    /// Nobody any more: what is queued is still sent and answered, then it is closed.
+    Retired,
+}
+
 /// Who waits for a reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
@@ -79,13 +92,44 @@ pub struct Home {
     pub pool_stats: Arc<CacheLine<PoolStats>>,
 }
 
+/// How long a server was not read, on the account of those who are or were queued.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stalled {
+    /// The session and the request whose reply comes next.
+    pub request: Option<(Key, u32)>,
+    /// How long on its account, the present pause not counted.
+    pub own: Duration,
+    /// How long on that of others before it, since the oldest of those who wait now was queued.
+    pub others: Duration,
+    /// When the last pause ended.
+    pub until: Time,
+}
+
+impl Stalled {
+    /// A pause begins on the account of `request`, which was queued at `queued_at`.
+    pub fn begin(&mut self, request: (Key, u32), queued_at: Time) {
+        if self.request != Some(request) {
+            let others = if queued_at <= self.until { self.others + self.own } else { Duration::ZERO };
+            *self = Stalled { request: Some(request), own: Duration::ZERO, others, until: self.until };
+        }
+    }
+
+    /// How much longer the server may stand unread on the present account, where everybody who waits is to wait `limit` at
+    /// most. Who comes after clients that have used it up still has a tenth of it, since not reading at once is no stall.
+    pub fn left(&self, limit: Duration) -> Duration {
+        limit.saturating_sub(self.others).max(limit / 10).saturating_sub(self.own)
+    }
+}
+
 /// One connection to a server.
 #[derive(Debug)]
 pub struct Upstream {
     /// Whose server it is, and how its health and its traffic are counted.
     pub home: Home,
-    /// The settings name the server no more: what is queued is still sent and answered, and nothing comes after it.
-    pub retired: bool,
+    /// Who may use it.
+    pub usage: Usage,
+    /// The pool that it is a dedicated or a spare upstream of, by its index in the settings.
+    pub pool: usize,
     /// The version of RESP on it.
     pub protocol: Protocol,
     /// Where it is in its life.
@@ -102,6 +146,16 @@ pub struct Upstream {
     pub delimiter: Delimiter,
     /// Sessions that are held because `output` is full.
     pub holding: Vec<Key>,
+    /// The last request of `queue` is still on its way in from its client.
+    pub receiving: bool,
+    /// Bytes of the reply that is coming in, if it did not come whole.
+    pub partial: usize,
+    /// Since when the server is not read, because the session whose reply comes next is owed too much; `NEVER` if it is read.
+    pub paused_at: Time,
+    /// How long it was not read, and on whose account.
+    pub stalled: Stalled,
+    /// Since when it is a spare.
+    pub spare_since: Time,
     /// Whether the upstream is on the list of those with something to send.
     pub touched: bool,
     /// Connections in a row that failed before they carried a reply.
@@ -125,7 +179,8 @@ impl Upstream {
     pub fn new(home: Home, protocol: Protocol) -> Upstream {
         Upstream {
             home,
-            retired: false,
+            usage: Usage::Shared,
+            pool: 0,
             protocol,
             phase: Phase::Idle(Time::default()),
             greeting: Buffer::default(),
@@ -134,6 +189,11 @@ impl Upstream {
             queue: VecDeque::new(),
             delimiter: Delimiter::new(),
             holding: Vec::new(),
+            receiving: false,
+            partial: 0,
+            paused_at: Time::NEVER,
+            stalled: Stalled::default(),
+            spare_since: Time::NEVER,
             touched: false,
             attempts: 0,
             has_replied: false,
@@ -153,11 +213,27 @@ impl Upstream {
         self.queue.push_back(Pending { session, sequence, part, forsaken: false, queued_at: now, end });
     }
 
+    /// Notes that `length` more bytes of the last request were appended to `output`. Its time counts from the last of them:
+    /// a client that is slow to send is not a server that is slow to answer.
+    pub fn extended(&mut self, length: usize, now: Time) {
+        self.queued += length as u64;
+        if let Some(last) = self.queue.back_mut() {
+            last.end = self.queued;
+            last.queued_at = now;
+        }
+    }
+
     /// Notes that `count` bytes of `output` were sent.
     pub fn sent(&mut self, count: usize) {
         self.output.consume(count);
         self.sent += count as u64;
         self.gathering_since = Time::NEVER;
+    }
+
+    /// Unsent bytes above which sessions with requests for it are held.
+    #[inline]
+    pub fn output_max(&self) -> usize {
+        if self.usage == Usage::Shared { OUTPUT_MAX } else { crate::session::AHEAD_MAX }
     }
 
     /// Requests sent and unanswered, and requests not wholly sent; their numbers.
@@ -192,6 +268,9 @@ impl Upstream {
     /// Forgets the connection; the requests that waited on it.
     pub fn reset(&mut self) -> VecDeque<Pending> {
         self.delimiter = Delimiter::new();
+        self.receiving = false;
+        self.partial = 0;
+        self.paused_at = Time::NEVER;
         self.queued = 0;
         self.sent = 0;
         self.gathering_since = Time::NEVER;

@@ -5,7 +5,7 @@ use std::path::Path;
 use shoal_topology::nutcracker::Config;
 
 use crate::error::Error;
-use crate::settings::{Dialect, Ejection, MultiKey, PoolSettings, Secret, Settings};
+use crate::settings::{CLIENT_STALL_TIMEOUT, Dialect, Ejection, MultiKey, PoolSettings, Secret, Settings};
 
 /// Reads the bytes of a `nutcracker.yml`, and what its author should be warned of.
 ///
@@ -38,6 +38,7 @@ pub fn from_nutcracker(
             failure_limit: written.server_failure_limit,
             retry_after: written.server_retry_timeout,
         }),
+        client_stall_timeout: CLIENT_STALL_TIMEOUT,
         gather: true,
         multi_key,
         dialect: Dialect::Nutcracker,

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
-use super::{Action, Engine, Pool, Pools};
+use super::{Engine, Pool, Pools};
 use crate::arena::Key;
 use crate::health::Health;
 use crate::session::{Hold, Phase as SessionPhase};
 use crate::settings::PoolSettings;
-use crate::upstream::{Home, Phase};
+use crate::upstream::{Home, Usage};
 
 impl Engine {
     /// Goes over to other pools. Sessions and upstreams follow their pools and shards by name.
@@ -37,6 +37,7 @@ impl Engine {
                 self.retire(key);
             }
         }
+        self.retire_unshared();
         for key in self.sessions.keys() {
             self.carry_session(key, &successor);
         }
@@ -74,11 +75,9 @@ impl Engine {
                 if settings.password.is_none() {
                     session.authenticated = true;
                 }
-                if session.outstanding() > 0 && session.hold.is_none() {
-                    session.hold = Some(Hold::Barrier);
-                }
-                // Whoever waited for a full upstream may find another one.
-                if let Some(Hold::Upstream(_)) = session.hold {
+                // Whoever waited for an upstream may find another one, but nobody before all replies are in. A large request
+                // ends where it was begun, and nothing follows it before it is answered.
+                if session.stream.is_none() && (session.outstanding() > 0 || session.hold.is_some()) {
                     session.hold = Some(Hold::Barrier);
                     self.resumable.push_back(key);
                 }
@@ -93,26 +92,17 @@ impl Engine {
     /// Lets an upstream end when the last request on it is answered.
     fn retire(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        upstream.retired = true;
+        upstream.usage = Usage::Retired;
         self.bury_if_retired(key);
     }
 
     /// Removes a retired upstream that owes nothing to anybody.
     pub(super) fn bury_if_retired(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if !upstream.retired || !upstream.queue.is_empty() {
+        if upstream.usage != Usage::Retired || !upstream.queue.is_empty() {
             return;
         }
-        if !matches!(upstream.phase, Phase::Idle(_)) {
-            upstream.home.stats.connections.add(-1);
-            self.actions.push_back(Action::Disconnect(key));
-        }
-        if let Some(upstream) = self.upstreams.remove(key) {
-            for buffer in [upstream.output, upstream.greeting, upstream.greeted] {
-                self.buffers.release(buffer);
-            }
-            self.resumable.extend(upstream.holding);
-        }
+        self.abandon(key);
     }
 }
 

@@ -6,9 +6,12 @@ use super::{Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::join::JoinId;
-use crate::session::{Delivered, Protocol};
+use crate::session::{Delivered, Place, Protocol};
 use crate::settings::Dialect;
-use crate::upstream::Phase;
+use crate::upstream::{Phase, Usage};
+
+/// A reply of more bytes than this takes its upstream out of sharing as soon as that is known.
+const LARGE_REPLY_MIN: u64 = 64 * 1024;
 
 /// An answer to AUTH, HELLO or SELECT that is longer than this is none.
 const GREETED_MAX: usize = 16 * 1024;
@@ -30,6 +33,9 @@ impl Engine {
                     return;
                 }
             };
+            if !last {
+                upstream.partial = if begun_as == 0 { piece.len() } else { upstream.partial + piece.len() };
+            }
             rest = &rest[piece.len()..];
             if upstream.protocol == Protocol::Resp2 && !matches!(kind, b'+' | b'-' | b':' | b'$' | b'*') {
                 let what = format!("'{}' where RESP2 is spoken", char::from(kind).escape_default());
@@ -73,6 +79,9 @@ impl Engine {
             }
             if last {
                 upstream.home.pool_stats.latency.record(self.now.since(pending.queued_at));
+                if upstream.receiving && upstream.queue.is_empty() {
+                    self.end_refused_stream(key, pending.session);
+                }
             }
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
@@ -83,9 +92,10 @@ impl Engine {
                     }
                 }
                 Delivered::Part(join) => {
-                    if self.joins.deliver(&mut self.buffers, join, pending.part, piece, last) {
-                        self.close_join(join);
-                    }
+                    let before = self.joins.held(join);
+                    let whole = self.joins.deliver(&mut self.buffers, join, pending.part, piece, last);
+                    session.joining(before, self.joins.held(join));
+                    self.go_on_with_join(pending.session, join, whole);
                 }
             }
         }
@@ -96,9 +106,46 @@ impl Engine {
             if replies > 0 {
                 home.health.replied(home.shard);
             }
-            if upstream.retired {
-                self.bury_if_retired(key);
+            if !upstream.delimiter.is_fresh()
+                && upstream.usage == Usage::Shared
+                && (upstream.partial as u64).saturating_add(upstream.delimiter.bulk_remaining())
+                    > LARGE_REPLY_MIN
+            {
+                self.detach(key);
             }
+        }
+        self.pause_if_owed_too_much(key);
+        if self.upstreams.get(key).is_some_and(|upstream| upstream.usage != Usage::Shared) {
+            self.settle_unshared(key);
+        }
+    }
+
+    /// The server has answered a large request by its first words, and takes no more of it.
+    #[cold]
+    fn end_refused_stream(&mut self, key: Key, owner: Key) {
+        self.stop_stream(owner);
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        upstream.receiving = false;
+        if upstream.usage == Usage::Dedicated {
+            upstream.usage = Usage::Retired;
+            let pool = upstream.pool;
+            self.leave_dedicated(pool);
+        }
+    }
+
+    /// More of `join` has come; `whole` says that all its parts are.
+    pub(super) fn go_on_with_join(&mut self, owner: Key, join: JoinId, whole: bool) {
+        let is_large = self.joins.is_passing(join) || !whole && self.joins.is_large(join);
+        if !is_large {
+            if whole {
+                self.close_join(join);
+            }
+            return;
+        }
+        let sequence = self.joins.get_mut(join).sequence;
+        let front = self.sessions.get(owner).map(|session| session.place(sequence));
+        if let Some(Place::Joining { front: true, .. }) = front {
+            self.pass_on(owner, join);
         }
     }
 
@@ -151,8 +198,10 @@ impl Engine {
         let mut reply = crate::buffer::Buffer::default();
         let out = self.buffers.lend(&mut reply);
         let mut out = std::mem::take(out);
+        let held = self.joins.held(join);
         let (owner, sequence) = self.joins.close(&mut self.buffers, join, &mut out);
         if let Some(session) = self.sessions.get_mut(owner) {
+            session.joining(held, 0);
             session.joined(&mut self.buffers, sequence, &out);
             self.reply_taken(owner);
         }

@@ -5,6 +5,7 @@ use shoal_resp::encode;
 use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
 use shoal_topology::Route;
 
+use super::stream::{Begun, COLLECTED_MAX, STREAMED_MIN};
 use super::{Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
@@ -14,8 +15,8 @@ use crate::policy::{ANYWHERE_KEY, Policy};
 use crate::session::{Hold, Phase, Protocol, Unfinished};
 use crate::upstream;
 
-/// Bytes of one request that are collected at most before it is forwarded.
-const REQUEST_MAX: usize = 1024 * 1024 * 1024;
+const TOO_LONG_TO_COLLECT: &str = "ERR Protocol error: the request cannot be routed by its first words, and is longer than \
+                                   the 64 MiB that the proxy collects of such";
 
 /// What became of a request.
 enum Taken {
@@ -27,17 +28,17 @@ enum Taken {
 
 /// The request at hand.
 #[derive(Clone, Copy)]
-struct Request<'r> {
-    session: Key,
-    pool: usize,
-    protocol: Protocol,
-    lane: u16,
-    raw: &'r [u8],
-    args: &'r [Span],
+pub(super) struct Request<'r> {
+    pub(super) session: Key,
+    pub(super) pool: usize,
+    pub(super) protocol: Protocol,
+    pub(super) lane: u16,
+    pub(super) raw: &'r [u8],
+    pub(super) args: &'r [Span],
 }
 
 impl<'r> Request<'r> {
-    fn word(&self, index: usize) -> &'r [u8] {
+    pub(super) fn word(&self, index: usize) -> &'r [u8] {
         self.args[index].of(self.raw)
     }
 }
@@ -68,8 +69,10 @@ impl Engine {
     /// The reason to hold `key` may be over: goes on with what has arrived, and reads on if nothing is left of it.
     pub(super) fn resume(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.hold.take().is_none() {
-            return;
+        match session.hold {
+            None => return,
+            Some(Hold::Barrier) if session.outstanding() > 0 => return,
+            Some(_) => session.hold = None,
         }
         self.take_input(key);
         let Some(session) = self.sessions.get(key) else { return };
@@ -100,6 +103,13 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(key) else { break };
             if session.phase != Phase::Open {
                 break;
+            }
+            if session.stream.is_some() {
+                at += self.stream_on(key, &bytes[at..]);
+                if self.sessions.get(key).is_some_and(|session| session.hold.is_some()) {
+                    break;
+                }
+                continue;
             }
             if let Err(hold) = session.capacity() {
                 session.hold = Some(hold);
@@ -138,14 +148,27 @@ impl Engine {
                     }
                 }
                 Ok(Parsed::Nothing { len }) => at += len,
-                Ok(Parsed::Partial { .. }) if rest.len() > REQUEST_MAX => {
-                    self.end_with_error(
-                        key,
-                        "ERR Protocol error: the request is longer than the proxy collects",
-                    );
-                    break;
-                }
                 Ok(Parsed::Partial { declared }) => {
+                    if rest.len() >= STREAMED_MIN && declared > 0 {
+                        let (protocol, lane) = (session.protocol, session.lane);
+                        let request = Request { session: key, pool, protocol, lane, raw: rest, args: &args };
+                        match self.begin_stream(request, declared as usize) {
+                            Begun::Yes => {
+                                self.pools[pool].counts.pool.requests.add(1);
+                                continue;
+                            }
+                            Begun::Hold(hold) => {
+                                self.hold(key, hold);
+                                break;
+                            }
+                            Begun::No if rest.len() > COLLECTED_MAX => {
+                                self.end_with_error(key, TOO_LONG_TO_COLLECT);
+                                break;
+                            }
+                            Begun::No => {}
+                        }
+                    }
+                    let Some(session) = self.sessions.get_mut(key) else { break };
                     // Small ones are read again from their start, which is cheaper than to remember.
                     if declared > 0 && rest.len() > 4096 {
                         session.unfinished =
@@ -166,6 +189,9 @@ impl Engine {
     fn hold(&mut self, key: Key, hold: Hold) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.hold = Some(hold);
+        if hold == Hold::Dedicated {
+            self.awaiting_dedicated.push_back(key);
+        }
         if let Hold::Upstream(full) = hold
             && let Some(upstream) = self.upstreams.get_mut(full)
         {
@@ -174,7 +200,7 @@ impl Engine {
     }
 
     /// Answers `error` and takes nothing more from this client.
-    fn end_with_error(&mut self, key: Key, error: &str) {
+    pub(super) fn end_with_error(&mut self, key: Key, error: &str) {
         self.answer_error(key, error);
         if let Some(session) = self.sessions.get_mut(key) {
             session.stats.client_err.add(1);
@@ -182,13 +208,13 @@ impl Engine {
         }
     }
 
-    fn answer_error(&mut self, key: Key, error: &str) {
+    pub(super) fn answer_error(&mut self, key: Key, error: &str) {
         let mut out = Vec::with_capacity(error.len() + 3);
         encode::error(&mut out, error);
         self.answer(key, &out);
     }
 
-    fn answer(&mut self, key: Key, reply: &[u8]) {
+    pub(super) fn answer(&mut self, key: Key, reply: &[u8]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.answer(&mut self.buffers, reply);
         touch(&mut session.touched, &mut self.touched_sessions, key);
@@ -311,7 +337,8 @@ impl Engine {
             }
         };
         let Some(upstream) = self.upstreams.get_mut(key) else { return Taken::Yes };
-        if upstream.output.len() >= upstream::OUTPUT_MAX {
+        // Those who wait go first.
+        if upstream.output.len() >= upstream::OUTPUT_MAX || !upstream.holding.is_empty() {
             return Taken::NotYet(Hold::Upstream(key));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
@@ -469,7 +496,7 @@ impl Engine {
     }
 }
 
-fn wrong_arity(name: &str) -> String {
+pub(super) fn wrong_arity(name: &str) -> String {
     format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase().replace(' ', "|"))
 }
 

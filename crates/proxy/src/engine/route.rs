@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::session::{Delivered, Protocol};
 use crate::settings::Dialect;
 use crate::time::Time;
-use crate::upstream::{Phase, Upstream};
+use crate::upstream::{Phase, Upstream, Usage};
 use std::time::Duration;
 
 /// The pause after the first failure to connect; it doubles up to [`RECONNECT_PAUSE_MAX`], with jitter.
@@ -26,8 +26,7 @@ impl Engine {
         lane: u16,
     ) -> Result<Key, Failure> {
         let entry = &mut self.pools[pool];
-        let lanes = usize::from(entry.settings.server_connections);
-        let place = (shard * 2 + usize::from(protocol == Protocol::Resp3)) * lanes + usize::from(lane);
+        let place = entry.lane_place(shard, protocol, lane);
         let key = match entry.lanes[place] {
             Some(key) => key,
             None => {
@@ -48,6 +47,14 @@ impl Engine {
         Ok(key)
     }
 
+    /// Whether the upstream of `lane` to `shard` failed a moment ago.
+    pub(super) fn is_backing_off(&self, pool: usize, shard: usize, protocol: Protocol, lane: u16) -> bool {
+        let entry = &self.pools[pool];
+        let key = entry.lanes[entry.lane_place(shard, protocol, lane)];
+        let phase = key.and_then(|key| self.upstreams.get(key)).map(|upstream| upstream.phase);
+        matches!(phase, Some(Phase::Idle(not_before)) if self.now < not_before)
+    }
+
     /// Opens the upstreams of all servers, as `preconnect` asks for.
     pub fn preconnect(&mut self) {
         for pool in 0..self.pools.len() {
@@ -63,7 +70,7 @@ impl Engine {
         }
     }
 
-    fn connect(&mut self, key: Key) {
+    pub(super) fn connect(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.phase = Phase::Connecting;
         upstream.has_replied = false;
@@ -109,6 +116,13 @@ impl Engine {
         }
         let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
+        if upstream.receiving
+            && let Some(last) = upstream.queue.back()
+        {
+            let owner = last.session;
+            self.stop_stream(owner);
+        }
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
         // A server that takes connections and answers nothing on them is as one that takes none.
         let fruitless = !upstream.has_replied;
         let was_opening = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
@@ -128,7 +142,9 @@ impl Engine {
             _ => home.stats.server_err.add(1),
         }
         // In our own words a server that closes an idle connection has not failed; our own lack of means is never its failure.
-        let counts = settings.dialect == Dialect::Nutcracker || was_opening || !waiting.is_empty();
+        let is_shared = upstream.usage == Usage::Shared;
+        let counts =
+            settings.dialect == Dialect::Nutcracker && is_shared || was_opening || !waiting.is_empty();
         if counts && !matches!(failure, Failure::Local(_)) {
             home.health.failed(home.shard, opened_at, self.health_now());
         }
@@ -149,7 +165,7 @@ impl Engine {
         }
         self.resumable.extend(holding);
         self.actions.push_back(Action::Disconnect(key));
-        self.bury_if_retired(key);
+        self.bury_failed(key);
     }
 
     fn reconnect_pause(&mut self, attempts: u32) -> Duration {
@@ -167,7 +183,14 @@ impl Engine {
         match entry.replace(&mut self.buffers, sequence, error, begun) {
             Delivered::Taken => self.reply_taken(session),
             Delivered::Part(join) => {
-                if self.joins.replace(&mut self.buffers, join, part, error) {
+                if self.joins.is_passing(join) {
+                    entry.phase = crate::session::Phase::Broken; // the reply's beginning is gone already
+                    return self.reply_taken(session);
+                }
+                let before = self.joins.held(join);
+                let whole = self.joins.replace(&mut self.buffers, join, part, error);
+                entry.joining(before, self.joins.held(join));
+                if whole {
                     self.close_join(join);
                 }
             }

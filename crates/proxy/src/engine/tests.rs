@@ -16,11 +16,13 @@ use super::{Action, Engine, Parts, Pools, SessionEnd};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
+use crate::session::OWED_MAX;
 use crate::settings::{Dialect, Ejection, Listen, MultiKey, PoolSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
 mod cases;
+mod large;
 
 const SHARDS: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -53,6 +55,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
         preconnect: false,
         server_connections: 2,
         ejection: None,
+        client_stall_timeout: Duration::from_millis(50),
         gather: true,
         multi_key: MultiKey::Refuse,
         dialect,
@@ -124,6 +127,8 @@ struct Client {
     expected: VecDeque<Expected>,
     model: BTreeMap<Vec<u8>, Vec<u8>>,
     closed: bool,
+    /// It reads nothing for the time being.
+    idle: bool,
     own: u8,
 }
 
@@ -159,6 +164,7 @@ impl World {
                 expected: VecDeque::new(),
                 model: BTreeMap::new(),
                 closed: false,
+                idle: false,
                 own: own as u8,
             })
             .collect();
@@ -176,7 +182,11 @@ impl World {
     fn ask(&mut self, index: usize) {
         let kind = self.pick(8);
         let numbers: Vec<usize> = (0..6).map(|_| self.pick(12)).collect();
-        let size = if self.pick(20) == 0 { 100_000 } else { self.pick(50) };
+        let size = match self.pick(60) {
+            0 => 700_000,
+            1 | 2 => 100_000,
+            _ => self.pick(50),
+        };
         let faults = self.faults;
         let client = &mut self.clients[index];
         let keys: Vec<Vec<u8>> =
@@ -236,6 +246,9 @@ impl World {
         self.engine.begin_round(Time::from_micros(self.now), self.now);
         for index in 0..self.clients.len() {
             let key = self.clients[index].key;
+            if self.faults && self.pick(100) == 0 {
+                self.clients[index].idle ^= true;
+            }
             let some = self.pick(3) != 0;
             if some && !self.clients[index].to_send.is_empty() && self.engine.wants_bytes(key) {
                 let most = if self.pick(4) == 0 { 3 } else { 70_000 };
@@ -250,6 +263,7 @@ impl World {
         self.engine.handle_timeout();
         self.flush();
         self.check();
+        assert!(self.engine.owed_at_most() <= OWED_MAX + 70_000, "what a session is owed has a bound");
     }
 
     /// Lets the server at the end of a wire work, and some of what it answered arrive.
@@ -280,6 +294,10 @@ impl World {
                 wire.to_server.drain(..len);
             }
         }
+        if !self.engine.wants_upstream_bytes(key) {
+            return;
+        }
+        let Some(wire) = self.wires.get_mut(&key) else { return };
         let waiting = wire.to_proxy.len();
         let count = (self.pick(70_000) + 1).min(waiting);
         if count > 0 {
@@ -306,7 +324,12 @@ impl World {
             }
             while let Some(key) = self.engine.poll_session() {
                 let output = self.engine.session_output(key).to_vec();
-                let taken = if self.pick(5) == 0 { self.pick(output.len()) } else { output.len() };
+                let idle = self.clients.iter().any(|client| client.key == key && client.idle);
+                let taken = match self.pick(5) {
+                    _ if idle => 0,
+                    0 => self.pick(output.len()),
+                    _ => output.len(),
+                };
                 if let Some(client) = self.clients.iter_mut().find(|client| client.key == key) {
                     client.received.extend_from_slice(&output[..taken]);
                 }
@@ -327,7 +350,7 @@ impl World {
                             client.closed = true;
                         }
                     }
-                    Action::Read(_) => {}
+                    Action::Read(_) | Action::ReadUpstream(_) => {}
                 }
             }
             if !self.engine.has_work() || self.pick(2) == 0 {
@@ -387,6 +410,9 @@ impl World {
         self.faults = false;
         for server in &mut self.servers {
             server.silent = false;
+        }
+        for client in &mut self.clients {
+            client.idle = false;
         }
         for _ in 0..20_000 {
             if self.clients.iter().all(|client| client.closed || client.expected.is_empty()) {

@@ -14,7 +14,7 @@ const SHRINK_EVERY: Duration = Duration::from_secs(1);
 impl Engine {
     /// When [`Engine::handle_timeout`] is to be called next, at the latest.
     pub fn poll_timeout(&self) -> Time {
-        self.next_deadline.min(self.next_gather).min(self.next_shrink)
+        self.next_deadline.min(self.next_gather).min(self.next_stall).min(self.next_shrink)
     }
 
     /// Does what is due: requests time out, batches that gathered long enough go out, unused memory goes back.
@@ -25,7 +25,11 @@ impl Engine {
         if self.now >= self.next_shrink {
             self.next_shrink = self.now + SHRINK_EVERY;
             self.buffers.shrink();
+            self.tend_dedicated();
             self.publish();
+        }
+        if self.now >= self.next_stall {
+            self.expire_stalls();
         }
         if self.now >= self.next_deadline {
             self.expire();
@@ -47,13 +51,17 @@ impl Engine {
             let Some(upstream) = self.upstreams.get(key) else { continue };
             let Some(timeout) = upstream.home.settings.timeout else { continue };
             let Some(front) = upstream.queue.iter().find(|pending| !pending.forsaken) else { continue };
+            if upstream.awaits_client() {
+                continue;
+            }
             if self.now < front.queued_at + timeout {
                 self.next_deadline = self.next_deadline.min(front.queued_at + timeout);
                 continue;
             }
             // A server that has been silent all that time takes nothing on this connection any more. One that goes on
             // answering others is merely behind: in our own words the late request fails alone.
-            let silent = upstream.heard_at + timeout <= self.now || upstream.phase != Phase::Ready;
+            let silent = !upstream.is_paused() && upstream.heard_at + timeout <= self.now
+                || upstream.phase != Phase::Ready;
             match upstream.home.settings.dialect {
                 Dialect::Shoal if !silent => self.expire_alone(key, timeout),
                 _ => self.handle_upstream_failed(key, &Failure::TimedOut),
@@ -79,7 +87,8 @@ impl Engine {
         }
         if begun {
             // A reply is on its way in: it fails with the connection once the server falls silent.
-            self.next_deadline = self.next_deadline.min(upstream.heard_at + timeout);
+            let heard_at = if upstream.is_paused() { self.now } else { upstream.heard_at };
+            self.next_deadline = self.next_deadline.min(heard_at + timeout);
         }
         let mut error = Vec::new();
         Failure::TimedOut.write(&mut error, &home.settings, Some(home.shard));

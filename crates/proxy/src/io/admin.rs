@@ -82,6 +82,12 @@ const POOL_FAMILIES: &[(&str, Kind, &str, OfPool)] = &[
         "Sessions ended by an error of socket or protocol.",
         |pool| pool.client_err.get() as i64,
     ),
+    (
+        "shoal_clients_stalled_total",
+        Kind::Counter,
+        "Clients cut, or replies dropped, because others waited too long behind them (client_stall_timeout).",
+        |pool| pool.client_stalled.get() as i64,
+    ),
 ];
 
 const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[

@@ -63,6 +63,8 @@ struct UpstreamSocket {
     upstream: Key,
     state: Connecting,
     blocked: bool,
+    /// It became readable while its bytes were not wanted.
+    unread: bool,
 }
 
 enum Connecting {
@@ -216,6 +218,11 @@ impl Worker {
         ) {
             return;
         }
+        if !self.engine.wants_upstream_bytes(upstream) {
+            entry.unread = true;
+            return;
+        }
+        entry.unread = false;
         match rustix::net::recv(&*socket, &mut self.scratch[..], RecvFlags::empty()) {
             Ok((0, _)) => self.engine.handle_upstream_failed(upstream, &Failure::Closed),
             Ok((count, _)) => {
@@ -320,14 +327,25 @@ impl Worker {
                         self.again.push(session.to_bits());
                     }
                 }
+                Action::ReadUpstream(upstream) => {
+                    if let Some(attempt) = self.socket_of.get(upstream.index as usize).copied().flatten()
+                        && self.upstreams.get(attempt).is_some_and(|entry| entry.unread)
+                    {
+                        self.again.push(attempt.to_bits() | UPSTREAM);
+                    }
+                }
             }
         }
     }
 
     fn connect(&mut self, upstream: Key) {
         let Some(endpoint) = self.engine.upstream_endpoint(upstream).cloned() else { return };
-        let attempt =
-            self.upstreams.insert(UpstreamSocket { upstream, state: Connecting::Resolving, blocked: false });
+        let attempt = self.upstreams.insert(UpstreamSocket {
+            upstream,
+            state: Connecting::Resolving,
+            blocked: false,
+            unread: false,
+        });
         let index = upstream.index as usize;
         if self.socket_of.len() <= index {
             self.socket_of.resize(index + 1, None);

@@ -2,14 +2,14 @@
 
 use super::*;
 
-fn request(words: &[&[u8]]) -> Vec<u8> {
+pub(super) fn request(words: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
     encode::command(&mut out, words);
     out
 }
 
 /// Lets every connection that is asked for stand; the last of them.
-fn connect(engine: &mut Engine) -> Option<Key> {
+pub(super) fn connect(engine: &mut Engine) -> Option<Key> {
     let mut connected = None;
     while let Some(action) = engine.poll_action() {
         if let Action::Connect(upstream) = action {
@@ -21,7 +21,7 @@ fn connect(engine: &mut Engine) -> Option<Key> {
 }
 
 /// Everything that goes to servers now.
-fn sent(engine: &mut Engine) -> Vec<u8> {
+pub(super) fn sent(engine: &mut Engine) -> Vec<u8> {
     let mut all = Vec::new();
     while let Some(upstream) = engine.poll_upstream() {
         let output = engine.upstream_output(upstream).to_vec();
@@ -31,7 +31,7 @@ fn sent(engine: &mut Engine) -> Vec<u8> {
     all
 }
 
-fn one_lane(dialect: Dialect) -> PoolSettings {
+pub(super) fn one_lane(dialect: Dialect) -> PoolSettings {
     PoolSettings { server_connections: 1, gather: false, ..settings(dialect) }
 }
 
@@ -130,7 +130,7 @@ fn a_reload_answers_what_was_asked_under_the_old_pools_before_it_asks_under_the_
         match action {
             Action::Disconnect(upstream) => disconnected.push(upstream),
             Action::Connect(upstream) => new = Some(upstream),
-            Action::End(_) | Action::Read(_) => {}
+            Action::End(_) | Action::Read(_) | Action::ReadUpstream(_) => {}
         }
     }
     assert_eq!(disconnected, [old], "it owes nothing any more");
