@@ -8,6 +8,6 @@ mod run;
 mod test_conf;
 
 pub use commands::{Answered, CommandRow, command_rows};
-pub use data::{Case, Difference, Expectation, Ours, Server, Step, differences, load, testdata};
+pub use data::{Case, Difference, Expectation, Ours, Server, ShownByTest, Step, differences, load, testdata};
 pub use run::{Side, Walk};
 pub use test_conf::{OursTakes, TestConf};

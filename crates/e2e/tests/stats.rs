@@ -128,7 +128,7 @@ fn connections_are_counted_alike() {
 
 #[test]
 fn a_split_mset_counts_the_bytes_that_are_sent() {
-    // Nutcracker counts the values of a split MSET twice, but for the last (tried on 0.5.0); ours what goes out.
+    // The difference mset-request-bytes, tried on nutcracker 0.5.0.
     let both = Both::start();
     let pairs: Vec<String> = (0..50).flat_map(|i| [format!("key:{i}"), "v".to_owned()]).collect();
     both.each(|proxy| {

@@ -134,6 +134,35 @@ pub struct Difference {
     /// The flags of `shoal proxy` that restore Twemproxy's way.
     #[serde(default)]
     pub switch: Vec<String>,
+    /// The test that shows it, where no case can.
+    pub test: Option<ShownByTest>,
+}
+
+/// A test of this crate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownByTest {
+    /// Its file in `tests/`.
+    pub file: String,
+    /// Its function.
+    pub name: String,
+}
+
+impl ShownByTest {
+    /// Whether it is there and says which difference it shows, in a comment.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    #[must_use]
+    pub fn shows(&self, difference: &str) -> bool {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(&self.file);
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let Some((_, function)) = text.split_once(&format!("#[test]\nfn {}() {{\n", self.name)) else {
+            return false;
+        };
+        function.split("\n}\n").next().is_some_and(|body| body.contains(difference))
+    }
 }
 
 impl Step {

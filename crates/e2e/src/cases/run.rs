@@ -13,9 +13,6 @@ use crate::{
 /// Name of the one pool of a case.
 const POOL: &str = "alpha";
 
-/// How long a connection may take to end after a case has sent its last byte.
-const CLOSING: Duration = Duration::from_secs(3);
-
 /// Whose proxy a case is walked through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -309,7 +306,6 @@ fn finish(mut client: RawClient) -> Result<(), String> {
         Err((end, got)) => return Err(format!("PING is not answered: {} ({end:?})", escape::show(&got))),
     }
     client.half_close();
-    client.set_deadline(CLOSING);
     match client.read_up_to(usize::MAX) {
         (rest, End::Closed) if rest.is_empty() => Ok(()),
         (rest, end) => Err(format!("{} ({end:?})", escape::show(&rest))),
