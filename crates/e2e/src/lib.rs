@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod raw_client;
 pub mod redis_server;
 pub mod sharded;
+pub mod startup;
 pub mod wait;
 pub mod workplace;
 

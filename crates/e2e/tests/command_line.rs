@@ -2,39 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
+use shoal_e2e::startup::{errors, local, nutcracker_yml, run, show};
 use shoal_e2e::{
     Answer, Config, FakeServer, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, RawClient, ShoalProxy, Workplace,
     ports, wait,
 };
-
-/// How long a program may run that should end by itself, in seconds.
-const BOUND: &str = "20";
-
-fn run(program: &Path, args: &[&str]) -> Output {
-    Command::new("timeout").arg(BOUND).arg(program).args(args).output().expect("run a program")
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn local(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
-
-/// A `nutcracker.yml` of one pool on this port, with a server that is not there, and further lines.
-fn nutcracker_yml(workplace: &Workplace, port: u16, more: &str) -> PathBuf {
-    let server = ports::free();
-    let text = format!(
-        "alpha:\n  listen: 127.0.0.1:{port}\n  redis: true\n{more}  servers:\n    - 127.0.0.1:{server}:1\n"
-    );
-    workplace.write("nutcracker.yml", &text)
-}
 
 /// The real one and ours, to be called alike.
 fn both(workplace: &Workplace) -> [PathBuf; 2] {
@@ -199,10 +175,6 @@ fn signalled(workplace: &Workplace, flags: &[&str]) -> (ShoalProxy, PathBuf) {
     let own_log = fs::read_link(format!("/proc/{}/fd/1", proxy.pid())).expect("its log");
     assert!(own_log.exists() && !log.exists());
     (proxy, own_log)
-}
-
-fn show(file: &Path) -> String {
-    fs::read_to_string(file).unwrap_or_default()
 }
 
 fn log_says(log: &Path, what: &str) {

@@ -2,48 +2,16 @@
 //! binding anything.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::Output;
 
+use shoal_e2e::startup::{errors, local, nutcracker_yml, proxy_yml, run, show};
 use shoal_e2e::{ShoalProxy, Workplace, ports};
-
-/// How long a program may run that should end by itself, in seconds.
-const BOUND: &str = "20";
-
-fn run(program: &Path, args: &[&str]) -> Output {
-    Command::new("timeout").arg(BOUND).arg(program).args(args).output().expect("run a program")
-}
 
 fn shoal(args: &[&str]) -> Output {
     run(&ShoalProxy::program(), args)
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn local(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
-
-/// A `nutcracker.yml` of one pool on this port, with a server that is not there, and further lines.
-fn nutcracker_yml(workplace: &Workplace, port: u16, more: &str) -> PathBuf {
-    let server = ports::free();
-    let text = format!(
-        "alpha:\n  listen: 127.0.0.1:{port}\n  redis: true\n{more}  servers:\n    - 127.0.0.1:{server}:1\n"
-    );
-    workplace.write("nutcracker.yml", &text)
-}
-
-fn proxy_yml(workplace: &Workplace, port: u16, more: &str) -> PathBuf {
-    let text = format!(
-        "admin: none\npools:\n  - name: alpha\n    mode: storage\n    listen: 127.0.0.1:{port}\n{more}    \
-         servers:\n      - address: 127.0.0.1:{}\n",
-        ports::free()
-    );
-    workplace.write("proxy.yml", &text)
 }
 
 #[test]
@@ -95,10 +63,6 @@ fn an_error_in_a_file_names_file_line_and_key() {
     }
     let none = shoal(&["proxy", "--config", "/no/such/proxy.yml"]);
     assert!(none.status.code() == Some(1) && errors(&none).contains("/no/such/proxy.yml"), "{none:?}");
-}
-
-fn show(file: &Path) -> String {
-    fs::read_to_string(file).unwrap_or_default()
 }
 
 #[test]
