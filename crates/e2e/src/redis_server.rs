@@ -69,6 +69,19 @@ impl RedisServer {
         self.process.pid()
     }
 
+    /// The time of a processor that it has used, in the kernel's ticks of 10 ms: what it does cannot be asked of a server
+    /// that is busy.
+    ///
+    /// # Panics
+    /// When it is gone.
+    #[must_use]
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a running process");
+        // Columns 14 and 15 of all, user and system time; the name in column 2 may hold blanks.
+        let columns = stat.rsplit_once(") ").expect("a name").1.split(' ').skip(11).take(2);
+        columns.map(|ticks| ticks.parse::<u64>().expect("a number of ticks")).sum()
+    }
+
     /// Kills it (`SIGKILL`): its port refuses from now on.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -2,6 +2,7 @@
 //! nobody else.
 
 use std::process::Command;
+use std::time::Duration;
 
 use shoal_e2e::{Answer, FakeServer, OwnPool, OwnProxy, Proxy, ShoalProxy, Workplace, process};
 
@@ -13,15 +14,19 @@ const WITHOUT_NAMES: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$
 fn a_name_that_does_not_exist_fails_its_keys_by_name() {
     let workplace = Workplace::new();
     let server = FakeServer::start(Answer::index(7));
+    // A machine whose name server is out of reach says no only after twice five seconds for each that it knows.
+    let lost = OwnPool::storage("lost", &[]).server("no-such-host.invalid:6379");
+    let mixed = OwnPool::storage("mixed", &[server.addr()]).server("no-such-host.invalid:6379");
     let pools = [
-        OwnPool::storage("lost", &[]).server("no-such-host.invalid:6379").key("timeout", "5000"),
-        OwnPool::storage("mixed", &[server.addr()])
-            .server("no-such-host.invalid:6379")
-            .key("timeout", "5000"),
+        lost.key("timeout", "60000"),
+        mixed.key("timeout", "60000"),
         OwnPool::storage("good", &[server.addr()]),
     ];
     let proxy = OwnProxy::start(&workplace, 1, &pools);
     let (mut lost, mut mixed, mut good) = (proxy.client("lost"), proxy.client("mixed"), proxy.client("good"));
+    for client in [&mut lost, &mut mixed] {
+        client.set_deadline(Duration::from_secs(60));
+    }
     let reply = lost.call(&["GET", "a"]);
     assert_eq!(reply, b"-ERR shard lost-0 of pool lost has a name that cannot be resolved\r\n");
     let mut named = 0;

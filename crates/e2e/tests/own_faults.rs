@@ -23,7 +23,8 @@ fn storage(workers: usize, timeout: &str) -> Sharded {
 
 #[test]
 fn a_killed_shard_fails_its_keys_alone_and_recovers() {
-    let mut demo = storage(2, "5000");
+    // Longer than any client of the load waits: that the shard is gone is seen, no time-out is waited for.
+    let mut demo = storage(2, "60000");
     let load = Load::start(&demo, 4);
     load.rounds(5);
     assert_eq!((load.failed(), load.missing()), (0, 0));
@@ -41,10 +42,32 @@ fn a_killed_shard_fails_its_keys_alone_and_recovers() {
     let before = (load.failed(), load.missing());
     load.rounds(5);
     assert_eq!((load.failed(), load.missing()), before, "failures after it was back");
-    let slowest = load.end();
-    // Nobody waited for a time-out: that the shard is gone was seen.
-    assert!(slowest < Duration::from_secs(4), "a pipeline took {slowest:?}");
+    load.end();
     assert!(demo.proxy.process().ended().is_none());
+}
+
+#[test]
+fn nobody_else_waits_for_a_stopped_shard() {
+    // Far longer than a client of this test waits for a reply.
+    let demo = storage(2, "60000");
+    let (stuck, others) = (demo.keys(VICTIM, true), demo.keys(VICTIM, false));
+    let mut asking: Vec<RawClient> = (0..4).map(|_| demo.client()).collect();
+    let mut bystanders: Vec<RawClient> = (0..4).map(|_| demo.client()).collect();
+    demo.servers[VICTIM].stop();
+    for client in &mut asking {
+        ask(client, &stuck);
+        // Behind them in the same session; it waits its turn and comes.
+        ask(client, &others);
+    }
+    for _ in 0..3 {
+        for client in &mut bystanders {
+            demo.expect(client, &others);
+        }
+    }
+    demo.servers[VICTIM].resume();
+    for client in &mut asking {
+        stuck.iter().chain(&others).for_each(|key| client.expect(&value(key)));
+    }
 }
 
 #[test]
@@ -53,20 +76,13 @@ fn a_stopped_shard_fails_its_keys_in_time_and_recovers() {
     let demo = storage(2, "700");
     let (lost, others) = (demo.keys(VICTIM, true), demo.keys(VICTIM, false));
     let mut asking: Vec<RawClient> = (0..4).map(|_| demo.client()).collect();
-    let mut bystanders: Vec<RawClient> = (0..4).map(|_| demo.client()).collect();
     demo.servers[VICTIM].stop();
     for round in 0..2 {
         let begun = Instant::now();
         for client in &mut asking {
             ask(client, &lost);
-            // Behind them in the same session; it waits its turn and comes.
             ask(client, &others[..1]);
         }
-        for client in &mut bystanders {
-            demo.expect(client, &others);
-        }
-        let took = begun.elapsed();
-        assert!(took < timeout, "others waited {took:?}");
         for client in &mut asking {
             for key in &lost {
                 let reply = client.reply().expect("an error in time");
@@ -77,13 +93,13 @@ fn a_stopped_shard_fails_its_keys_in_time_and_recovers() {
             }
             client.expect(&value(&others[0]));
         }
+        // How late it may be at most, the simulation holds: there time is no machine's.
         let took = begun.elapsed();
         assert!(round > 0 || took >= timeout, "failed after {took:?} already");
-        assert!(took < timeout * 4, "failed after {took:?} only");
     }
     demo.servers[VICTIM].resume();
     recovers(&demo, &mut asking[0]);
-    for client in asking.iter_mut().chain(&mut bystanders) {
+    for client in &mut asking {
         demo.expect(client, &[lost.clone(), others.clone()].concat());
     }
 }
@@ -115,24 +131,22 @@ fn late_replies_reach_nobody() {
 #[test]
 fn a_request_that_is_late_behind_a_slow_one_fails_alone() {
     // One worker and one upstream a shard: all of them wait in the same line.
-    let demo = storage(1, "1000");
+    let demo = storage(1, "3000");
     let keys = demo.keys(VICTIM, true);
+    let victim = &demo.servers[VICTIM];
     let (mut slow, mut patient) = (demo.client(), demo.client());
-    // Two of 0.7 s: the server has answered within the time limit, and the second comes after its own.
-    let busy = encode(&["EVAL", BUSY, "1", &keys[0], "700000"]);
+    // Two of 2 s: the server has answered within the time limit, and the second comes after its own, unless this test is
+    // kept from running for a whole second.
+    let busy = encode(&["EVAL", BUSY, "1", &keys[0], "2000000"]);
+    let worked = victim.cpu_ticks();
     slow.send(&busy);
     // Only when the server has taken the first: it sends the replies to all that it read at once together.
-    wait::until("the server is busy", || {
-        let mut client = demo.servers[VICTIM].client();
-        client.set_deadline(Duration::from_millis(50));
-        client.send_command(&["PING"]);
-        client.reply().is_err().then_some(())
-    });
+    wait::until("the server is busy", || (victim.cpu_ticks() >= worked + 5).then_some(()));
     slow.send(&[busy, encode(&["GET", &keys[1]])].concat());
-    slow.expect(b"$6\r\n700000\r\n");
+    slow.expect(b"$7\r\n2000000\r\n");
     ask(&mut patient, &keys[2..4]);
     for _ in 0..2 {
-        slow.expect(b"-ERR shard demo-1 of pool demo timed out: no reply within 1000 ms\r\n");
+        slow.expect(b"-ERR shard demo-1 of pool demo timed out: no reply within 3000 ms\r\n");
     }
     // Their replies come before this one's, and are nobody's.
     ask(&mut slow, &keys[4..6]);
@@ -210,7 +224,7 @@ fn demand_values_or_names(client: &mut RawClient, keys: &[String]) -> usize {
 /// Clients that ask for all keys, pipelined, again and again.
 struct Load {
     counts: Arc<Counts>,
-    threads: Vec<thread::JoinHandle<Duration>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -253,23 +267,20 @@ impl Load {
         self.counts.missing.load(SeqCst)
     }
 
-    /// Ends it; the longest that a pipeline took.
+    /// Ends it; no reply may have been wrong.
     #[track_caller]
-    fn end(self) -> Duration {
+    fn end(self) {
         self.counts.stop.store(true, SeqCst);
-        let slowest = self.threads.into_iter().map(|thread| thread.join().expect("a client")).max();
+        self.threads.into_iter().for_each(|thread| thread.join().expect("a client"));
         let wrong = self.counts.wrong.lock().expect("what was wrong");
         assert!(wrong.is_empty(), "{} wrong replies, first {:?}", wrong.len(), wrong.first());
-        slowest.expect("at least one client")
     }
 }
 
 impl Counts {
-    fn ask_all(&self, number: usize, mut client: RawClient, homes: &[(String, usize)]) -> Duration {
+    fn ask_all(&self, number: usize, mut client: RawClient, homes: &[(String, usize)]) {
         let keys: Vec<String> = homes.iter().map(|(key, _)| key.clone()).collect();
-        let mut slowest = Duration::ZERO;
         while !self.stop.load(SeqCst) {
-            let begun = Instant::now();
             ask(&mut client, &keys);
             for (key, home) in homes {
                 match client.reply() {
@@ -283,13 +294,11 @@ impl Counts {
                     other => {
                         let told = format!("{key} of shard {home}: {other:?}");
                         self.wrong.lock().expect("what was wrong").push(told);
-                        return slowest;
+                        return;
                     }
                 }
             }
-            slowest = slowest.max(begun.elapsed());
             self.rounds[number].fetch_add(1, SeqCst);
         }
-        slowest
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -195,12 +195,11 @@ fn a_dead_proxy_ends_the_demo_with_an_error() {
 fn a_further_interrupt_ends_it_at_once() {
     let place = Place::new();
     let mut demo = place.up_json();
-    // Stopped, they do not end when asked: without a further signal this would take twice ten seconds.
+    // Stopped, they do not end when asked: without a further signal this would take twice ten seconds, and we wait ten.
     for pid in demo.pids() {
         signal(pid, Signal::STOP);
     }
     demo.process.signal(Signal::INT);
-    let begun = Instant::now();
     let status = wait::until("the end", || {
         let status = demo.process.ended();
         if status.is_none() {
@@ -209,7 +208,6 @@ fn a_further_interrupt_ends_it_at_once() {
         status
     });
     assert_eq!(status.code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     place.demand_no_process(&demo.pids());
 }
 
