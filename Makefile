@@ -21,7 +21,8 @@ test-full: ## the same, with the long tests and all cases of the sampled ones
 	@tools/setup-clients
 	@tools/test --full
 
-check: ## format, lints, documentation, dependency audit
+check: ## format, lints, documentation, dependency audit, instructions per request
+	@tools/setup --check
 	@tools/check
 
 sim: ## replay the property tests from a seed: make sim SEED=7 (without SEED: a new one, printed)
