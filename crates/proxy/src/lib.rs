@@ -16,6 +16,7 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod failure;
+mod gather;
 pub mod health;
 mod io;
 mod join;

@@ -18,6 +18,7 @@ use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::Buffer;
+use crate::gather::Gather;
 use crate::health::Health;
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
@@ -26,13 +27,6 @@ use crate::time::Time;
 
 /// Unsent bytes of requests above which sessions with requests for this upstream are held; half of it takes up again.
 pub const OUTPUT_MAX: usize = 1024 * 1024;
-
-/// A batch of this many bytes is sent even if the one before it is unanswered.
-const GATHER_BYTES_MAX: usize = 16 * 1024;
-
-/// How long a request waits for company at most. It only waits while the server has work of ours in hand, so what it could
-/// have gained by going at once is the way to the server, not the server's time.
-const GATHER_WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// Where the connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +164,8 @@ pub struct Upstream {
     queued: u64,
     /// Bytes sent since the connection began.
     sent: u64,
-    /// Since when requests wait for company; `NEVER` if none do.
-    gathering_since: Time,
+    /// The pace of requests and answers.
+    pub pace: Gather,
 }
 
 impl Upstream {
@@ -201,7 +195,7 @@ impl Upstream {
             heard_at: Time::default(),
             queued: 0,
             sent: 0,
-            gathering_since: Time::NEVER,
+            pace: Gather::default(),
         }
     }
 
@@ -210,6 +204,7 @@ impl Upstream {
     pub fn queued(&mut self, session: Key, sequence: u32, part: u16, length: usize, now: Time) {
         self.queued += length as u64;
         let end = self.queued;
+        self.pace.arrived(now);
         self.queue.push_back(Pending { session, sequence, part, forsaken: false, queued_at: now, end });
     }
 
@@ -227,7 +222,7 @@ impl Upstream {
     pub fn sent(&mut self, count: usize) {
         self.output.consume(count);
         self.sent += count as u64;
-        self.gathering_since = Time::NEVER;
+        self.pace.sent();
     }
 
     /// Unsent bytes above which sessions with requests for it are held.
@@ -248,21 +243,14 @@ impl Upstream {
         self.sent - answered
     }
 
-    /// Whether `output` should be sent now, or rather wait for the replies to the batch before it, until when at most.
+    /// Whether `output` should be sent now, or rather wait, until when at most.
     ///
-    /// One batch in flight: while the server works on the last one, what comes gathers, and goes out when the last reply is
-    /// in. A lone session never waits, because nothing is in flight when its request comes.
+    /// # Errors
+    /// Until when it waits.
     #[inline]
     pub fn gather(&mut self, now: Time) -> Result<(), Time> {
         let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
-        if !in_flight || self.output.len() >= GATHER_BYTES_MAX {
-            return Ok(());
-        }
-        if self.gathering_since == Time::NEVER {
-            self.gathering_since = now;
-        }
-        let until = self.gathering_since + GATHER_WAIT_MAX;
-        if now >= until { Ok(()) } else { Err(until) }
+        self.pace.decide(now, in_flight, self.output.len())
     }
 
     /// Forgets the connection; the requests that waited on it.
@@ -273,7 +261,7 @@ impl Upstream {
         self.paused_at = Time::NEVER;
         self.queued = 0;
         self.sent = 0;
-        self.gathering_since = Time::NEVER;
+        self.pace = Gather::default();
         std::mem::take(&mut self.queue)
     }
 }

@@ -78,7 +78,9 @@ impl Engine {
                 continue;
             }
             if last {
-                upstream.home.pool_stats.latency.record(self.now.since(pending.queued_at));
+                let latency = self.now.since(pending.queued_at);
+                upstream.home.pool_stats.latency.record(latency);
+                upstream.pace.answered(latency);
                 if upstream.receiving && upstream.queue.is_empty() {
                     self.end_refused_stream(key, pending.session);
                 }

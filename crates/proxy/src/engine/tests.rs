@@ -575,7 +575,7 @@ fn a_batch_that_found_no_answer_goes_when_its_wait_is_over() {
     engine.handle_session_bytes(first, get);
     assert_eq!(engine.poll_upstream(), None);
     engine.handle_timeout(); // what else is due
-    let until = engine.poll_timeout();
+    let until = engine.poll_gather();
     engine.begin_round(until, 1);
     engine.handle_timeout();
     assert_eq!(engine.poll_upstream(), Some(upstream));

@@ -12,9 +12,15 @@ use crate::upstream::Phase;
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// When [`Engine::handle_timeout`] is to be called next, at the latest.
+    /// When [`Engine::handle_timeout`] is to be called next, at the latest, not counting [`Engine::poll_gather`].
     pub fn poll_timeout(&self) -> Time {
-        self.next_deadline.min(self.next_gather).min(self.next_stall).min(self.next_shrink)
+        self.next_deadline.min(self.next_stall).min(self.next_shrink)
+    }
+
+    /// When the next batch has waited long enough for company, and [`Engine::handle_timeout`] is to be called too. Microseconds
+    /// count here, as they do not elsewhere.
+    pub fn poll_gather(&self) -> Time {
+        self.next_gather
     }
 
     /// Does what is due: requests time out, batches that gathered long enough go out, unused memory goes back.

@@ -6,11 +6,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 use shoal_topology::Endpoint;
 
 use super::inbox::{Inbox, Message};
@@ -32,10 +35,15 @@ const UPSTREAM: u64 = 1 << 63;
 /// The token of the inbox.
 const INBOX: u64 = u64::MAX;
 
+/// The token of the timer.
+const TIMER: u64 = u64::MAX - 1;
+
 /// One worker: an engine and the sockets that belong to it.
 pub struct Worker {
     engine: Engine,
     epoll: OwnedFd,
+    /// Wakes the loop for batches that gather: epoll itself counts milliseconds.
+    timer: OwnedFd,
     inbox: Arc<Inbox>,
     resolver: Resolver,
     /// The process's clock, the same for all workers.
@@ -86,9 +94,14 @@ impl Worker {
     ) -> rustix::io::Result<Worker> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, inbox.bell(), epoll::EventData::new_u64(INBOX), epoll::EventFlags::IN)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), edge)?;
         Ok(Worker {
             engine,
             epoll,
+            timer,
             inbox,
             resolver,
             epoch,
@@ -108,12 +121,8 @@ impl Worker {
         self.flush();
         let mut events = Vec::with_capacity(EVENTS);
         while !self.stopping {
-            let timeout = self.timeout();
             events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
+            self.wait(&mut events)?;
             self.begin_round();
             for token in std::mem::take(&mut self.again) {
                 self.handle_event(token, epoll::EventFlags::IN | epoll::EventFlags::RDHUP);
@@ -129,28 +138,49 @@ impl Worker {
     }
 
     fn begin_round(&mut self) {
-        let now = Time::from_micros(self.epoch.elapsed().as_micros() as u64);
+        let now = self.now();
         // A clock before 1970 shows as 0 in the statistics, and matters nowhere else.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.engine.begin_round(now, unix.as_micros() as u64);
     }
 
-    fn timeout(&self) -> Option<Timespec> {
+    /// Waits for the next events, or until something is due.
+    fn wait(&self, events: &mut Vec<epoll::Event>) -> rustix::io::Result<()> {
         if !self.again.is_empty() {
-            return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            return self.poll(events, Some(NO_TIME));
+        }
+        let gather = self.engine.poll_gather();
+        if gather != Time::NEVER {
+            // Company is expected, so it is looked for first: setting the timer costs more than looking.
+            self.poll(events, Some(NO_TIME))?;
+            if !events.is_empty() {
+                return Ok(());
+            }
+            let left = gather.since(self.now()).max(Duration::from_micros(1));
+            let once = Itimerspec { it_interval: NO_TIME, it_value: timespec(left) };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         }
         let until = self.engine.poll_timeout();
-        if until == Time::NEVER {
-            return None;
+        let left = (until != Time::NEVER).then(|| timespec(until.since(self.now())));
+        self.poll(events, left)
+    }
+
+    fn poll(&self, events: &mut Vec<epoll::Event>, timeout: Option<Timespec>) -> rustix::io::Result<()> {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
         }
-        let now = Time::from_micros(self.epoch.elapsed().as_micros() as u64);
-        let wait = until.since(now);
-        Some(Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) })
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(self.epoch.elapsed().as_micros() as u64)
     }
 
     fn handle_event(&mut self, token: u64, flags: epoll::EventFlags) {
         if token == INBOX {
             self.take_messages();
+        } else if token == TIMER {
+            // What was due is done by the round that it woke.
         } else if token & UPSTREAM != 0 {
             self.handle_upstream_event(Key::from_bits(token & !UPSTREAM), flags);
         } else {
@@ -461,6 +491,12 @@ impl Worker {
             Err(_) => self.engine.handle_session_end(key, SessionEnd::Error),
         }
     }
+}
+
+const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+fn timespec(span: Duration) -> Timespec {
+    Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) }
 }
 
 fn register(epoll: &OwnedFd, socket: BorrowedFd<'_>, token: u64) -> rustix::io::Result<()> {
