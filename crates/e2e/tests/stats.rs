@@ -152,6 +152,30 @@ fn a_split_mset_counts_the_bytes_that_are_sent() {
     }
 }
 
+#[test]
+fn large_values_have_connections_of_their_own() {
+    // The difference large-value-connections, tried on nutcracker 0.5.0.
+    let both = Both::start();
+    let text = "x".repeat(300_000);
+    both.each(|proxy| {
+        let mut client = proxy.client("zeta");
+        assert_eq!(client.call(&["GET", "large"]), b"$-1\r\n");
+        assert_eq!(client.call(&["SET", "large", &text]), b"+OK\r\n");
+        assert_eq!(client.call(&["GET", "large"]).len(), text.len() + 11);
+    });
+    let all = |stats: &Value, field: &str| -> u64 {
+        let servers = stats["zeta"].as_object().expect("a pool").values();
+        servers.filter_map(|server| server[field].as_u64()).sum()
+    };
+    let answered = |stats: &Value| all(stats, "responses") == 3;
+    let theirs = read_when(&both.theirs, "nutcracker's figures", answered);
+    let ours = read_when(&both.ours, "our figures", answered);
+    assert_eq!((all(&theirs, "server_connections"), all(&ours, "server_connections")), (1, 2));
+    for field in ["requests", "request_bytes", "responses", "response_bytes"] {
+        assert_eq!(all(&theirs, field), all(&ours, field), "{field}");
+    }
+}
+
 /// All counters and gauges of pools and servers; queues are empty or not as the moment has it.
 fn compare_counts(theirs: &Value, ours: &Value) {
     let numbers = |stats: &Value| {
@@ -193,7 +217,7 @@ fn traffic(client: &mut RawClient) -> Vec<Vec<u8>> {
     commands.extend([all("MGET"), all("mget")]);
     commands.extend([
         all("TOUCH"),
-        encode(&["SET", "large", &"x".repeat(300_000)]),
+        encode(&["SET", "large", &"x".repeat(60_000)]),
         encode(&["GET", "large"]),
     ]);
     commands.extend([all("DEL"), all("UNLINK"), encode(&["MGET", "large"]), encode(&["PING"])]);

@@ -38,6 +38,7 @@ pub mod reconfigure;
 mod reply;
 mod request;
 mod route;
+mod split;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -111,6 +112,8 @@ pub struct Engine {
     args: Vec<Span>,
     /// Scratch: where its keys are among them.
     keys: Vec<usize>,
+    /// Scratch: its keys by shards, if it is split.
+    splitting: split::Splitting,
     touched_sessions: Vec<Key>,
     touched_upstreams: Vec<Key>,
     /// Upstreams whose output waits for company, and sessions whose hold may be over.
@@ -173,6 +176,7 @@ impl Engine {
             id_step: parts.id_step,
             args: Vec::new(),
             keys: Vec::new(),
+            splitting: split::Splitting::default(),
             touched_sessions: Vec::new(),
             touched_upstreams: Vec::new(),
             gathering: Vec::new(),

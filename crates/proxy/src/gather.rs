@@ -107,7 +107,7 @@ impl Gather {
         let wait = if in_flight {
             ANSWER_WAIT_MAX
         } else {
-            let wait = (self.latency * 3 / 4 >> SHIFT).min(WAIT_MAX);
+            let wait = ((self.latency * 3 / 4) >> SHIFT).min(WAIT_MAX);
             let expected = ((wait << SHIFT) << SHIFT) / self.gap.max(1);
             if expected < COMPANY_MIN || u64::from(self.requests) > expected >> SHIFT {
                 return Ok(());

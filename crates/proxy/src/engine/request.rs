@@ -9,7 +9,6 @@ use super::stream::{Begun, COLLECTED_MAX, STREAMED_MIN};
 use super::{Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
-use crate::join::JoinKind;
 use crate::local::{self, About, Local};
 use crate::policy::{ANYWHERE_KEY, Policy};
 use crate::session::{Hold, Phase, Protocol, Unfinished};
@@ -19,7 +18,7 @@ const TOO_LONG_TO_COLLECT: &str = "ERR Protocol error: the request cannot be rou
                                    the 64 MiB that the proxy collects of such";
 
 /// What became of a request.
-enum Taken {
+pub(super) enum Taken {
     /// It was answered, forwarded or refused.
     Yes,
     /// It must wait; the same bytes come again when the hold is over.
@@ -268,7 +267,7 @@ impl Engine {
         }
     }
 
-    fn refuse(&mut self, request: Request<'_>, error: &str) -> Taken {
+    pub(super) fn refuse(&mut self, request: Request<'_>, error: &str) -> Taken {
         self.answer_error(request.session, error);
         Taken::Yes
     }
@@ -312,7 +311,7 @@ impl Engine {
     }
 
     #[cold]
-    fn refuse_unroutable(&mut self, request: Request<'_>, route: &Route) -> Taken {
+    pub(super) fn refuse_unroutable(&mut self, request: Request<'_>, route: &Route) -> Taken {
         let mut error = Vec::new();
         match route {
             Route::BadKey(why) => encode::error(&mut error, &format!("ERR {why}")),
@@ -412,87 +411,6 @@ impl Engine {
             }
         }
         self.forward(request, shard)
-    }
-
-    /// Splits a request by shards: one part a shard, its keys in the client's order, parts in server order.
-    fn split(&mut self, request: Request<'_>, kind: JoinKind, command: &Command) -> Taken {
-        let step = kind.words_per_key();
-        let words = request.args.len() - 1;
-        if !words.is_multiple_of(step) {
-            return self.refuse(request, &wrong_arity(command.name));
-        }
-        let mut homes = Vec::with_capacity(words / step);
-        for word in (1..=words).step_by(step) {
-            match self.pools[request.pool].router.route(request.word(word), &mut self.random) {
-                Route::Shard(shard) => homes.push(shard),
-                unroutable => return self.refuse_unroutable(request, &unroutable),
-            }
-        }
-        let shards = self.pools[request.pool].settings.pool.shards.len();
-        let mut keys_of = vec![0usize; shards];
-        for &home in &homes {
-            keys_of[home] += 1;
-        }
-        if let Some(full) = self.full_upstream(request, &keys_of) {
-            return Taken::NotYet(Hold::Upstream(full));
-        }
-        let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        let join = self.joins.open(kind, request.session);
-        let sequence = session.expect_parts(join);
-        self.joins.get_mut(join).sequence = sequence;
-        let order: Vec<usize> =
-            self.pools[request.pool].router.order().iter().map(|&shard| shard.into()).collect();
-        let mut part_of = vec![0u16; shards];
-        let used: Vec<usize> = order.into_iter().filter(|&shard| keys_of[shard] > 0).collect();
-        for &shard in &used {
-            part_of[shard] = self.joins.get_mut(join).add_part();
-        }
-        self.joins.get_mut(join).part_of_key.extend(homes.iter().map(|&home| part_of[home]));
-        let name = command.name.to_ascii_lowercase();
-        for &shard in &used {
-            let key = match self.upstream(request.pool, shard, request.protocol, request.lane) {
-                Ok(key) => key,
-                Err(failure) => {
-                    let mut error = Vec::new();
-                    failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                    self.fail_request(request.session, sequence, part_of[shard], &error, false);
-                    continue;
-                }
-            };
-            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
-            let out = self.buffers.lend(&mut upstream.output);
-            let before = out.len();
-            encode::array_len(out, 1 + keys_of[shard] * step);
-            encode::bulk(out, name.as_bytes());
-            for (index, _) in homes.iter().enumerate().filter(|&(_, &home)| home == shard) {
-                for word in 0..step {
-                    encode::bulk(out, request.word(1 + index * step + word));
-                }
-            }
-            let length = out.len() - before;
-            upstream.queued(request.session, sequence, part_of[shard], length, self.now);
-            touch(&mut upstream.touched, &mut self.touched_upstreams, key);
-            upstream.home.stats.requests.add(1);
-            upstream.home.stats.request_bytes.add(length as u64);
-        }
-        let timeout = self.pools[request.pool].settings.timeout;
-        self.note_deadline(timeout);
-        Taken::Yes
-    }
-
-    /// An upstream that the request needs and whose queue is full.
-    fn full_upstream(&mut self, request: Request<'_>, keys_of: &[usize]) -> Option<Key> {
-        for (shard, _) in keys_of.iter().enumerate().filter(|&(_, &keys)| keys > 0) {
-            if let Ok(key) = self.upstream(request.pool, shard, request.protocol, request.lane)
-                && self
-                    .upstreams
-                    .get(key)
-                    .is_some_and(|upstream| upstream.output.len() >= upstream::OUTPUT_MAX)
-            {
-                return Some(key);
-            }
-        }
-        None
     }
 }
 

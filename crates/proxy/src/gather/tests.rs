@@ -34,11 +34,12 @@ fn run(setup: &Setup, seed: u32) -> Outcome {
     // When each session asks next.
     let mut asks: BTreeMap<(u64, u32), ()> = (0..setup.sessions).map(|n| ((think(0), n), ())).collect();
     let mut gather = Gather::default();
-    let (mut waiting, mut flying): (Vec<(u64, u32)>, Vec<(u64, u32)>) = Default::default();
+    let mut waiting: Vec<(u64, u32)> = Vec::new();
+    let mut flying: Vec<(u64, u32)> = Vec::new();
     let (mut answer_at, mut due) = (u64::MAX, u64::MAX);
     let (mut batches, mut requests, mut waited, mut longest_wait) = (0u64, 0u64, 0u64, 0u64);
     let mut idle_since = 0;
-    while requests < 20_000 {
+    while requests < 5_000 {
         let next = asks.keys().next().map_or(u64::MAX, |&(at, _)| at);
         let now = next.min(answer_at).min(due);
         let time = Time::from_micros(now);
