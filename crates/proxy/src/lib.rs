@@ -17,6 +17,7 @@ pub mod engine;
 mod error;
 pub mod failure;
 mod gather;
+pub mod hand_over;
 pub mod health;
 mod io;
 mod join;
