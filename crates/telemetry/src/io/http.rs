@@ -9,11 +9,11 @@
 //! listen on loopback, or on a unix socket in a folder that guards it.
 
 use crate::http::{Head, Refusal, Request, Response, parse_head};
-use rustix::net::Shutdown;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{self, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -67,19 +67,23 @@ impl From<UnixListener> for Listener {
     }
 }
 
-/// A running listener. Dropping it stops it.
+/// A running listener. Dropping it stops it; the socket itself goes on listening for whoever else holds it, such as another
+/// process that it was handed to.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
+    /// The thread that owns the listener: it closes when that ends.
     accepting: Option<JoinHandle<()>>,
+    tcp_address: Option<net::SocketAddr>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    listener: Listener,
     limits: Limits,
     state: Mutex<State>,
     connection_ended: Condvar,
+    /// Readable when the server is to stop.
+    stop: OwnedFd,
 }
 
 #[derive(Debug, Default)]
@@ -94,32 +98,33 @@ impl Server {
     /// Serves requests with `handler`, which is called on many threads at a time.
     ///
     /// # Errors
-    /// When the accepting thread cannot be started.
+    /// When the accepting thread cannot be started, or the system has no descriptor left.
     pub fn start<H>(listener: impl Into<Listener>, limits: Limits, handler: H) -> io::Result<Server>
     where
         H: Fn(&Request) -> Response + Send + Sync + 'static,
     {
+        let listener = listener.into();
+        // Who else holds the socket may be faster to accept: then there is nothing to accept, and nothing to wait in.
+        listener.set_nonblocking()?;
+        let tcp_address = listener.tcp_address();
         let shared = Arc::new(Shared {
-            listener: listener.into(),
             limits,
             state: Mutex::default(),
             connection_ended: Condvar::new(),
+            stop: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         });
         let handler: Arc<Handler> = Arc::new(handler);
         let accepting = thread::Builder::new().name("admin".to_owned()).spawn({
             let shared = shared.clone();
-            move || shared.accept_all(&handler)
+            move || shared.accept_all(&listener, &handler)
         })?;
-        Ok(Server { shared, accepting: Some(accepting) })
+        Ok(Server { shared, accepting: Some(accepting), tcp_address })
     }
 
     /// Where a TCP listener is bound; None for a unix socket.
     #[must_use]
     pub fn tcp_address(&self) -> Option<net::SocketAddr> {
-        match &self.shared.listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
-            Listener::Unix(_) => None,
-        }
+        self.tcp_address
     }
 
     /// Stops accepting, cuts the connections that are open, and waits for their threads. A handler
@@ -127,25 +132,39 @@ impl Server {
     pub fn stop(self) {
         drop(self);
     }
+
+    /// Stops accepting, and waits until those who are connected are answered, which [`Limits::time`] bounds.
+    pub fn retire(mut self) {
+        self.stop_accepting();
+        self.await_connections();
+    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.stopping = true;
-        for stream in state.open.values() {
-            stream.cut();
-        }
-        drop(state);
-        // On Linux this makes a blocked accept() return, and every later one.
-        let _ = rustix::net::shutdown(self.shared.listener.as_fd(), Shutdown::Both);
+impl Server {
+    fn stop_accepting(&mut self) {
+        self.shared.lock().stopping = true;
+        // A counter at its end is readable as well.
+        let _ = rustix::io::write(&self.shared.stop, &1u64.to_ne_bytes());
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
+    }
+
+    fn await_connections(&self) {
         let mut state = self.shared.lock();
         while !state.open.is_empty() {
             state = self.shared.connection_ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop_accepting();
+        for stream in self.shared.lock().open.values() {
+            stream.cut();
+        }
+        self.await_connections();
     }
 }
 
@@ -157,19 +176,24 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept_all(self: &Arc<Self>, handler: &Arc<Handler>) {
+    fn accept_all(self: &Arc<Self>, listener: &Listener, handler: &Arc<Handler>) {
         loop {
-            let accepted = self.listener.accept();
+            let mut waited_for =
+                [PollFd::new(listener, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+            let polled = poll(&mut waited_for, None);
             let mut state = self.lock();
             if state.stopping {
                 return;
             }
-            let Ok(stream) = accepted else {
-                drop(state);
-                thread::sleep(ACCEPT_PAUSE);
-                continue;
+            let stream = match listener.accept() {
+                Ok(stream) if polled.is_ok() => Arc::new(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                _ => {
+                    drop(state);
+                    thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                }
             };
-            let stream = Arc::new(stream);
             if state.open.len() >= self.limits.connections {
                 drop(state);
                 stream.refuse(Refusal::Busy);
@@ -344,6 +368,20 @@ impl Stream {
 }
 
 impl Listener {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => listener.set_nonblocking(true),
+            Listener::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+
+    fn tcp_address(&self) -> Option<net::SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+
     fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),

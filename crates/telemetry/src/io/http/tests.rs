@@ -183,6 +183,36 @@ fn stopping_cuts_idle_clients_and_frees_the_port() {
 }
 
 #[test]
+fn a_server_that_retires_answers_who_is_there_and_leaves_the_socket_to_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = listener.try_clone().unwrap();
+    let first =
+        Server::start(listener, Limits::default(), |_: &Request| Response::text(200, "first")).unwrap();
+    let mut there = connect(&first);
+    there.write_all(&GET[..5]).unwrap();
+    // Its connection is open once somebody who came later is answered.
+    assert!(ask(&first, GET).ends_with("first"));
+    let retiring = thread::spawn(move || first.retire());
+    let address = second.local_addr().unwrap();
+    let second =
+        Server::start(second, Limits::default(), |_: &Request| Response::text(200, "second")).unwrap();
+    let begun = Instant::now();
+    let from_second = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(GET).unwrap();
+        answer(&stream).ends_with("second")
+    };
+    while !from_second() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    there.write_all(&GET[5..]).unwrap();
+    assert!(answer(&there).ends_with("first"));
+    retiring.join().unwrap();
+    assert!((0..20).all(|_| from_second()), "the first accepts no more");
+    drop(second);
+}
+
+#[test]
 fn the_handler_sees_what_was_sent() {
     let (sent, seen) = mpsc::channel();
     let handler = move |request: &Request| {
