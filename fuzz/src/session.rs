@@ -459,6 +459,7 @@ impl World {
                 assert!(!client.ended, "ended twice");
                 client.ended = true;
             }
+            Action::Part(key) => panic!("{key:?} is to part, and nobody leaves"),
             Action::ReadUpstream(key) => self.read_on(key),
             Action::Read(key) => {
                 if let Some(client) = self.clients.iter().position(|client| client.key == key) {

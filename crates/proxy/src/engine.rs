@@ -34,6 +34,7 @@ use crate::upstream::{Phase, Upstream, Usage};
 
 mod backpressure;
 mod dedicated;
+pub mod drain;
 pub mod reconfigure;
 mod reply;
 mod request;
@@ -53,6 +54,9 @@ pub enum Action {
     Disconnect(Key),
     /// Close this session's connection: the engine has forgotten it.
     End(Key),
+    /// Close this session's connection if there is nothing to read from it, and say so by [`SessionEnd::Parted`]; read what
+    /// there is otherwise.
+    Part(Key),
     /// Take up reading from this session, which was not read because it was held.
     Read(Key),
     /// Take up reading from this upstream's server, which was not read because a session is owed too much.
@@ -66,6 +70,8 @@ pub enum SessionEnd {
     Eof,
     /// The socket failed.
     Error,
+    /// We closed it between two requests, because the process is leaving.
+    Parted,
 }
 
 /// What the pools are, for one worker.
@@ -129,6 +135,7 @@ pub struct Engine {
     next_gather: Time,
     next_stall: Time,
     next_shrink: Time,
+    leaving: Option<drain::Leaving>,
 }
 
 /// One pool as a worker sees it.
@@ -189,6 +196,7 @@ impl Engine {
             next_gather: Time::NEVER,
             next_stall: Time::NEVER,
             next_shrink: Time::default(),
+            leaving: None,
         })
     }
 
@@ -228,6 +236,9 @@ impl Engine {
                 session.stats.client_err.add(1);
                 self.end_session(key);
             }
+            // Something may have come since it was asked to part.
+            SessionEnd::Parted if !session.is_quiet() => {}
+            SessionEnd::Parted => self.end_session(key),
         }
     }
 
@@ -381,6 +392,12 @@ impl Engine {
         home.settings.pool.shards.get(home.shard).map(|shard| &shard.primary)
     }
 
+    /// Whether a connection to a server is being made.
+    pub fn is_connecting(&self) -> bool {
+        let opening = |phase| matches!(phase, Phase::Connecting | Phase::Greeting(_));
+        self.upstreams.iter().any(|(_, upstream)| opening(upstream.phase))
+    }
+
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.sessions.count()
@@ -412,6 +429,8 @@ impl Engine {
         let nothing_more = session.phase != SessionPhase::Open || session.ended && session.hold.is_none();
         if nothing_more && session.outstanding() == 0 && session.output.is_empty() {
             self.end_session(key);
+        } else {
+            self.part_if_quiet(key);
         }
     }
 

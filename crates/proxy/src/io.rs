@@ -18,6 +18,7 @@ pub(crate) mod listener;
 pub mod log;
 pub(crate) mod observed;
 pub(crate) mod orders;
+pub(crate) mod parted;
 pub(crate) mod prober;
 pub mod process;
 pub(crate) mod resolver;

@@ -135,6 +135,10 @@ pub struct Session {
     pub hold: Option<Hold>,
     /// Whether the client has closed its sending side.
     pub ended: bool,
+    /// Whether the session is to end at its first quiet moment.
+    pub leaving: bool,
+    /// How often in a row, after the last call to leave, it was seen with replies unread.
+    pub unread_looks: u8,
     /// How far a long request at the front of `input` has been read.
     pub unfinished: Option<Box<Unfinished>>,
     /// The large request that is on its way through.
@@ -197,6 +201,8 @@ impl Session {
             phase: Phase::Open,
             hold: None,
             ended: false,
+            leaving: false,
+            unread_looks: 0,
             unfinished: None,
             stream: None,
             passing: None,

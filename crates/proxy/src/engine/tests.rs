@@ -23,6 +23,7 @@ use crate::time::Time;
 
 mod cases;
 mod large;
+mod leaving;
 
 const SHARDS: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -348,6 +349,12 @@ impl World {
                     Action::End(key) => {
                         for client in self.clients.iter_mut().filter(|client| client.key == key) {
                             client.closed = true;
+                        }
+                    }
+                    Action::Part(key) => {
+                        let unread = |client: &Client| client.key == key && !client.to_send.is_empty();
+                        if !self.clients.iter().any(unread) {
+                            self.engine.handle_session_end(key, SessionEnd::Parted);
                         }
                     }
                     Action::Read(_) | Action::ReadUpstream(_) => {}

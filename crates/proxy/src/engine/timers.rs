@@ -14,7 +14,7 @@ const SHRINK_EVERY: Duration = Duration::from_secs(1);
 impl Engine {
     /// When [`Engine::handle_timeout`] is to be called next, at the latest, not counting [`Engine::poll_gather`].
     pub fn poll_timeout(&self) -> Time {
-        self.next_deadline.min(self.next_stall).min(self.next_shrink)
+        self.next_deadline.min(self.next_stall).min(self.next_shrink).min(self.next_look())
     }
 
     /// When the next batch has waited long enough for company, and [`Engine::handle_timeout`] is to be called too. Microseconds
@@ -40,6 +40,7 @@ impl Engine {
         if self.now >= self.next_deadline {
             self.expire();
         }
+        self.look_for_leavers();
     }
 
     /// Notes that a request was queued now, so that its deadline is looked at in time.

@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::arena::Key;
 use crate::engine::Pools;
+use crate::engine::drain::Leave;
 
 /// Something handed to a worker.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Message {
     },
     /// Go over to these pools.
     Reconfigure(Box<Pools>),
+    /// Let the sessions leave, and end when they have.
+    Leave(Leave),
     /// End all sessions and stop.
     Stop,
 }

@@ -172,7 +172,7 @@ impl Serving {
             let thread = thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    if let Err(error) = worker.run() {
+                    if let Err(error) = worker.run(|| {}) {
                         // The main thread looks for this; if it has ended there is nobody left to tell.
                         let _ = failed.send(error);
                     }

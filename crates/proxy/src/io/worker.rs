@@ -17,6 +17,7 @@ use rustix::time::{
 use shoal_topology::Endpoint;
 
 use super::inbox::{Inbox, Message};
+use super::parted::Parted;
 use super::resolver::Resolver;
 use crate::arena::{Arena, Key};
 use crate::engine::{Action, Engine, SessionEnd};
@@ -55,6 +56,7 @@ pub struct Worker {
     /// Connections that may have more to read than was read.
     again: Vec<u64>,
     scratch: Box<[u8]>,
+    parted: Parted,
     stopping: bool,
 }
 
@@ -110,17 +112,26 @@ impl Worker {
             socket_of: Vec::new(),
             again: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
+            parted: Parted::default(),
             stopping: false,
         })
     }
 
-    /// Serves until told to stop.
-    pub fn run(mut self) -> rustix::io::Result<()> {
+    /// Serves until told to stop, or told to leave and all have left. Calls `prepared` when the connections that are to be
+    /// made before the first client comes are made or have failed.
+    pub fn run(mut self, prepared: impl FnOnce()) -> rustix::io::Result<()> {
         self.begin_round();
         self.engine.preconnect();
         self.flush();
+        let mut prepared = Some(prepared);
         let mut events = Vec::with_capacity(EVENTS);
-        while !self.stopping {
+        while !self.stopping && !(self.engine.has_left() && self.parted.is_empty()) {
+            if prepared.is_some()
+                && !self.engine.is_connecting()
+                && let Some(prepared) = prepared.take()
+            {
+                prepared();
+            }
             events.clear();
             self.wait(&mut events)?;
             self.begin_round();
@@ -133,6 +144,13 @@ impl Worker {
             }
             self.engine.handle_timeout();
             self.flush();
+            self.parted.close_late(self.epoch.elapsed());
+        }
+        if self.engine.cut_count() > 0 {
+            let cut = self.engine.cut_count();
+            super::log::warning(&format!(
+                "{cut} clients were cut: half a request had come, or replies were not read"
+            ));
         }
         Ok(())
     }
@@ -160,7 +178,7 @@ impl Worker {
             let once = Itimerspec { it_interval: NO_TIME, it_value: timespec(left) };
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         }
-        let until = self.engine.poll_timeout();
+        let until = self.engine.poll_timeout().min(self.parted.poll_timeout());
         let left = (until != Time::NEVER).then(|| timespec(until.since(self.now())));
         self.poll(events, left)
     }
@@ -190,10 +208,13 @@ impl Worker {
     }
 
     fn handle_session_event(&mut self, key: Key, flags: epoll::EventFlags) {
-        let Some(Some(session)) = self.sessions.get_mut(key.index as usize) else { return };
-        if session.key != key {
-            return;
-        }
+        let Some(Some(session)) = self
+            .sessions
+            .get_mut(key.index as usize)
+            .filter(|entry| entry.as_ref().is_some_and(|it| it.key == key))
+        else {
+            return self.parted.handle_event(key);
+        };
         if session.blocked && flags.contains(epoll::EventFlags::OUT) {
             session.blocked = false;
             self.engine.handle_session_writable(key);
@@ -312,6 +333,10 @@ impl Worker {
                     // The pools were validated before they were sent.
                     Err(error) => super::log::error(&format!("a worker keeps its old pools: {error}")),
                 },
+                Message::Leave(leave) => {
+                    self.parted.begin();
+                    self.engine.leave(leave);
+                }
                 Message::Stop => self.stopping = true,
             }
         }
@@ -344,11 +369,13 @@ impl Worker {
                 }
                 Action::End(session) => {
                     if let Some(entry) = self.sessions.get_mut(session.index as usize)
-                        && entry.take_if(|entry| entry.key == session).is_some()
+                        && let Some(entry) = entry.take_if(|entry| entry.key == session)
                     {
+                        self.parted.close(session, entry.socket, self.epoch.elapsed());
                         self.inbox.sessions.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
+                Action::Part(session) => self.part(session),
                 Action::Read(session) => {
                     if let Some(Some(entry)) = self.sessions.get(session.index as usize)
                         && entry.key == session
@@ -365,6 +392,18 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+
+    /// Closes the session's connection unless there is something to read.
+    fn part(&mut self, session: Key) {
+        let Some(Some(entry)) = self.sessions.get(session.index as usize) else { return };
+        if entry.key != session {
+            return;
+        }
+        match rustix::net::recv(&entry.socket, &mut [0], RecvFlags::PEEK) {
+            Err(Errno::AGAIN) => self.engine.handle_session_end(session, SessionEnd::Parted),
+            _ => self.again.push(session.to_bits()),
         }
     }
 
