@@ -1,5 +1,6 @@
 //! Running in the background: the program starts itself again, and leaves when the other one serves.
 
+use std::convert::Infallible;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
@@ -17,7 +18,7 @@ pub fn is_parent() -> bool {
 ///
 /// # Errors
 /// If it cannot be started, or ended before it served (it has said why).
-pub fn start() -> Result<()> {
+pub fn start() -> Result<Infallible> {
     use std::os::unix::process::CommandExt as _;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut arguments = std::env::args_os();

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use clap::error::ErrorKind;
-use shoal_proxy::process::{Process, check_names, log};
+use shoal_proxy::process::{Process, Stopped, check_names, log};
+use shoal_proxy::succession::DRAIN_TIMEOUT;
 
-use crate::proxy::{self, MultiKeyArgument};
+use crate::proxy::{self, MultiKeyArgument, SuccessionArguments};
 use crate::{complain, daemon};
 
 #[derive(Debug, Parser)]
@@ -67,6 +68,8 @@ struct Arguments {
     /// Shoal's own: host:port of /metrics, /healthz and /readyz (default: none)
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
+    #[command(flatten)]
+    succession: SuccessionArguments,
 }
 
 /// Whether the program was started under Twemproxy's name.
@@ -103,8 +106,9 @@ pub fn main() -> ExitCode {
         return test(&file, &arguments);
     }
     match serve(&file, arguments) {
+        Ok(Stopped::TakenOver) => ExitCode::SUCCESS,
         // Twemproxy ends with 1, whatever ended it.
-        Ok(()) => ExitCode::FAILURE,
+        Ok(Stopped::Interrupted | Stopped::Terminated) => ExitCode::FAILURE,
         Err(error) => {
             complain("nutcracker", &error);
             ExitCode::FAILURE
@@ -126,10 +130,11 @@ fn test(file: &Path, arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn serve(file: &Path, arguments: Arguments) -> Result<()> {
+fn serve(file: &Path, arguments: Arguments) -> Result<Stopped> {
     if arguments.daemonize && daemon::is_parent() {
-        return daemon::start();
+        match daemon::start()? {}
     }
+    let succession = arguments.succession.mean(None, DRAIN_TIMEOUT, false)?;
     let path = file.to_owned();
     let workers = arguments.workers.map_or_else(proxy::cores, usize::from);
     let settings = proxy::read_nutcracker(file, workers, arguments.multi_key.into())?;
@@ -149,13 +154,14 @@ fn serve(file: &Path, arguments: Arguments) -> Result<()> {
         admin: arguments.admin.as_deref().map(proxy::resolve).transpose()?,
         seed: None,
         pid_file: arguments.pid_file,
+        succession,
     };
-    process.run(|| {
+    let stopped = process.run(|| {
         if arguments.daemonize {
             daemon::ready();
         }
     })?;
-    Ok(())
+    Ok(stopped)
 }
 
 fn configuration(arguments: &Arguments) -> PathBuf {

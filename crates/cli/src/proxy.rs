@@ -2,12 +2,14 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use shoal_proxy::config::{self, ProxyConfig};
 use shoal_proxy::process::{Process, check_names, log};
 use shoal_proxy::settings::{MultiKey, Settings};
+use shoal_proxy::succession::{DRAIN_TIMEOUT, Succession, TakeOver};
 
 /// Examples of calls, shown by `--help`.
 const EXAMPLES: &str = "\
@@ -16,9 +18,17 @@ Examples:
   shoal proxy --config config/proxy.yml --check         say whether the file is right, and bind nothing
   shoal proxy --nutcracker /etc/nutcracker/nutcracker.yml --workers 1
                                                         serve what Twemproxy's file says, as Twemproxy would
+  shoal proxy --config config/proxy.yml --hand-over /run/shoal/proxy.sock
+                                                        serve so that a next process can take over
+  shoal proxy --config config/proxy.yml --hand-over /run/shoal/proxy.sock --take-over
+                                                        be the next process: after an upgrade, nobody is refused
+  shoal proxy --config config/proxy.yml --hand-over /run/shoal/proxy.sock --take-over=if-running
+                                                        the same, or start as any if nobody runs
 
-Signals: SIGINT and SIGTERM stop, SIGHUP opens the log file again and reloads
-the configuration, SIGTTIN and SIGTTOU change the log level.";
+Signals: SIGINT stops, SIGTERM lets clients leave first (for drain_timeout at
+most; a second one stops, and with --nutcracker the first), SIGHUP opens the log
+file again and reloads the configuration, SIGTTIN and SIGTTOU change the log
+level.";
 
 /// What `shoal proxy` takes.
 #[derive(Debug, Args)]
@@ -51,12 +61,74 @@ pub struct Arguments {
     /// Make the distribution `random` choose the same each time [default: from the time]
     #[arg(long, value_name = "SEED")]
     random_seed: Option<u32>,
+    #[command(flatten)]
+    succession: SuccessionArguments,
     /// Append the log to this file instead of standard error
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the process id to this file
     #[arg(long, short = 'p', value_name = "FILE")]
     pid_file: Option<PathBuf>,
+}
+
+/// Who comes before and after the process.
+#[derive(Debug, Args)]
+pub struct SuccessionArguments {
+    /// Unix socket at which the next process takes over the listening sockets [default: what the file says, else none]
+    #[arg(long, value_name = "PATH")]
+    hand_over: Option<PathBuf>,
+    /// Take over from the process that runs with the same --hand-over: it stops accepting when this one accepts, and its
+    /// clients leave over the drain timeout. Without WHEN there must be one
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "required")]
+    take_over: Option<TakeOverArgument>,
+    /// Milliseconds over which clients leave [default: what the file says, else 30000]
+    #[arg(long, value_name = "MS")]
+    drain_timeout: Option<u64>,
+}
+
+/// Whether there must be a process to take over from.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TakeOverArgument {
+    /// If nobody runs, do not start
+    Required,
+    /// If nobody runs, start as any
+    IfRunning,
+}
+
+impl SuccessionArguments {
+    /// What the flags and the file say together; the path that the file names is `hand_over`.
+    pub fn mean(
+        &self,
+        hand_over: Option<&Path>,
+        drain_timeout: Duration,
+        drain_on_terminate: bool,
+    ) -> Result<Succession> {
+        let hand_over = self.hand_over.as_deref().or(hand_over);
+        if self.take_over.is_some() && hand_over.is_none() {
+            bail!(
+                "--take-over: from whom? Name the socket by --hand-over or by hand_over in the file, \
+                 as for the process that runs"
+            );
+        }
+        let hand_over = match hand_over {
+            Some(path) => {
+                let path = std::path::absolute(path).context("cannot find the working directory")?;
+                let text = path.to_str().map(str::to_owned);
+                Some(text.with_context(|| format!("{} is not UTF-8", path.display()))?)
+            }
+            None => None,
+        };
+        Ok(Succession {
+            hand_over,
+            take_over: match self.take_over {
+                None => TakeOver::No,
+                Some(TakeOverArgument::Required) => TakeOver::Required,
+                Some(TakeOverArgument::IfRunning) => TakeOver::IfRunning,
+            },
+            drain_timeout: self.drain_timeout.map_or(drain_timeout, Duration::from_millis),
+            drain_on_terminate,
+        })
+    }
 }
 
 /// What commands do whose keys lie on several shards.
@@ -83,6 +155,8 @@ const NO_PORT: &str = "none";
 /// Serves, or checks the configuration.
 pub fn run(arguments: Arguments) -> Result<()> {
     let config = arguments.read()?;
+    let own = arguments.config.is_some();
+    let succession = arguments.succession.mean(config.hand_over.as_deref(), config.drain_timeout, own)?;
     if arguments.check {
         check_names(&config.settings)?;
         let (pools, workers) = (config.settings.pools.len(), config.settings.workers);
@@ -106,6 +180,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         },
         seed: arguments.random_seed,
         pid_file: arguments.pid_file.clone(),
+        succession,
         reread: Box::new(move || {
             arguments.read().map(|config| config.settings).map_err(|error| format!("{error:#}"))
         }),
@@ -123,6 +198,8 @@ impl Arguments {
                 settings: read_nutcracker(path, cores(), self.multi_key.into())?,
                 admin: config::ADMIN.to_owned(),
                 stats: Some(format!("{}:22222", self.stats_addr)),
+                hand_over: None,
+                drain_timeout: DRAIN_TIMEOUT,
             },
             _ => bail!("give either --config or --nutcracker"),
         };

@@ -1,6 +1,6 @@
 //! Configuration files: what was written in them. What it means is [`crate::settings`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::settings::{
     CLIENT_STALL_TIMEOUT, Dialect, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings,
 };
+use crate::succession::DRAIN_TIMEOUT;
 
 mod nutcracker;
 
@@ -29,6 +30,10 @@ struct ProxyFile {
     admin: Option<String>,
     /// `host:port` of the statistics port, in Twemproxy's form. Default: none.
     stats: Option<String>,
+    /// Path of the unix socket at which the next process takes over. Default: none.
+    hand_over: Option<String>,
+    /// Milliseconds.
+    drain_timeout: Option<u64>,
     pools: Vec<PoolEntry>,
 }
 
@@ -130,6 +135,10 @@ pub struct ProxyConfig {
     pub admin: String,
     /// Where statistics in Twemproxy's form are served, if anywhere.
     pub stats: Option<String>,
+    /// Path of the unix socket at which the next process takes over, if there is one.
+    pub hand_over: Option<PathBuf>,
+    /// How long sessions have to leave when the process ends.
+    pub drain_timeout: Duration,
 }
 
 /// Reads `proxy.yml`. `cores` is how many event loops there are unless it says otherwise.
@@ -147,9 +156,9 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
         return Err(refuse(format!("workers: {workers} is not between 1 and 512")));
     }
     let mut pools = Vec::new();
+    let folder = path.parent().unwrap_or(Path::new("."));
     for entry in file.pools {
         let name = entry.name.clone();
-        let folder = path.parent().unwrap_or(Path::new("."));
         pools.push(entry.mean(folder).map_err(|reason| refuse(format!("pool {name}: {reason}")))?);
     }
     let topology =
@@ -167,6 +176,8 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
         settings: Settings { pools, workers },
         admin: file.admin.unwrap_or_else(|| ADMIN.to_owned()),
         stats: file.stats,
+        hand_over: file.hand_over.map(|socket| folder.join(socket)),
+        drain_timeout: file.drain_timeout.map_or(DRAIN_TIMEOUT, Duration::from_millis),
     })
 }
 

@@ -63,4 +63,37 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no process to take over from.
+    #[error(
+        "nobody answers at {path} to be taken over from: start without --take-over, or with the hand_over of the process \
+         that runs"
+    )]
+    NobodyToTakeOverFrom {
+        /// The socket.
+        path: String,
+    },
+    /// The socket of the running process cannot be spoken to.
+    #[error("cannot take over from the process at {path}")]
+    TakeOverSocket {
+        /// The socket.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The running process and this one do not come to terms. The running one goes on.
+    #[error("cannot take over from the process at {path}")]
+    TakeOver {
+        /// The socket.
+        path: String,
+        /// Why.
+        source: crate::hand_over::Fault,
+    },
+    /// What was handed over is of no use.
+    #[error("cannot take over from the process at {path}: {reason}")]
+    TakeOverUseless {
+        /// The socket.
+        path: String,
+        /// Why.
+        reason: String,
+    },
 }

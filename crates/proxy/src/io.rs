@@ -13,16 +13,22 @@
 )]
 
 pub(crate) mod admin;
+pub(crate) mod hand_over;
 pub(crate) mod inbox;
+pub(crate) mod inherited;
 pub(crate) mod listener;
 pub mod log;
 pub(crate) mod observed;
 pub(crate) mod orders;
 pub(crate) mod parted;
+pub(crate) mod pid_file;
 pub(crate) mod prober;
 pub mod process;
+pub(crate) mod reports;
 pub(crate) mod resolver;
+pub(crate) mod running;
 pub(crate) mod secret_file;
 pub(crate) mod signals;
+pub(crate) mod socket_file;
 pub(crate) mod stats_port;
 pub(crate) mod worker;

@@ -26,6 +26,7 @@ mod policy;
 mod session;
 pub mod settings;
 pub mod stats;
+pub mod succession;
 pub mod time;
 mod upstream;
 

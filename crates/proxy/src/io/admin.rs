@@ -1,13 +1,12 @@
 //! The admin port: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever looks after the process, `POST /reload`.
 
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use shoal_telemetry::http::{Method, Request, Response};
 use shoal_telemetry::io::http::{Limits, Server};
 use shoal_telemetry::{Exposition, Kind};
 
-use super::listener::bind_port;
 use super::observed::{Current, Observed, ObservedPool};
 use super::orders::Orders;
 use crate::error::Error;
@@ -16,9 +15,8 @@ use crate::stats::{PoolStats, ServerStats};
 /// Serves the admin port until the returned server is dropped.
 ///
 /// # Errors
-/// [`Error::Listen`], [`Error::Serve`].
-pub fn serve(address: SocketAddr, current: Arc<Current>, orders: Orders) -> Result<Server, Error> {
-    let listener = bind_port(address, "the admin port (choose another by admin, or `none`)")?;
+/// [`Error::Serve`].
+pub fn serve(listener: TcpListener, current: Arc<Current>, orders: Orders) -> Result<Server, Error> {
     Server::start(listener, Limits::default(), move |request| answer(request, &current.get(), &orders))
         .map_err(|source| Error::Serve { what: "the admin port", source })
 }

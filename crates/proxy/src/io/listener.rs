@@ -3,7 +3,7 @@
 //! One thread accepts for all workers and hands each client to the one with the fewest sessions: with SO_REUSEPORT the
 //! kernel would throw dice instead, and with one listener in several epolls the last to sleep would get most.
 
-use std::net::{TcpListener, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,7 +15,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
 use super::inbox::{Inbox, Message};
+use super::inherited::Inherited;
 use super::log;
+use super::socket_file::SocketFile;
 use crate::error::Error;
 use crate::settings::{Listen, PoolSettings, Settings};
 
@@ -28,28 +30,53 @@ pub struct Listener {
     pool: usize,
     keepalive: bool,
     socket: OwnedFd,
-    /// A unix socket's path, removed when the listener goes.
-    path: Option<String>,
+    /// A unix socket's file.
+    file: Option<SocketFile>,
 }
 
 impl Listener {
-    /// Listens where the settings of pool number `pool` say.
+    /// Listens where the settings of pool number `pool` say, by a socket that was handed over if there is one.
     ///
     /// # Errors
     /// [`Error::Listen`].
-    pub fn bind(pool: usize, settings: &PoolSettings) -> Result<Listener, Error> {
+    pub fn bind(pool: usize, settings: &PoolSettings, inherited: &mut Inherited) -> Result<Listener, Error> {
         let failed = |source| Error::Listen {
             address: settings.listen.to_string(),
             what: format!("pool {}", settings.pool.name),
             source,
         };
-        let (socket, path) = match &settings.listen {
-            Listen::Tcp { host, port } => (bind_tcp(host, *port, settings.backlog).map_err(failed)?, None),
+        let (socket, file) = match &settings.listen {
+            Listen::Tcp { host, port } => {
+                (listen_tcp(host, *port, settings.backlog, inherited).map_err(failed)?, None)
+            }
             Listen::Unix { path, mode } => {
-                (bind_unix(path, *mode, settings.backlog).map_err(failed)?, Some(path.clone()))
+                let (socket, file) = listen_unix(path, *mode, settings.backlog, inherited).map_err(failed)?;
+                (socket, Some(file))
             }
         };
-        Ok(Listener { pool, keepalive: settings.tcp_keepalive, socket, path })
+        Ok(Listener { pool, keepalive: settings.tcp_keepalive, socket, file })
+    }
+
+    /// The files of what was handed over are this process's from now on.
+    ///
+    /// # Errors
+    /// If the file was removed after all, and cannot be made again.
+    pub fn own(&mut self, settings: &PoolSettings) -> std::io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.own();
+        if let Listen::Unix { path, mode } = &settings.listen
+            && !file.is_there()
+        {
+            self.socket = bind_unix(path, *mode, settings.backlog)?;
+        }
+        Ok(())
+    }
+
+    /// The socket is another process's as well, and its file that one's alone.
+    pub fn give_away(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.give_away();
+        }
     }
 
     /// The same socket, leading to pool number `pool` with these settings.
@@ -111,7 +138,7 @@ impl Listener {
     }
 
     fn prepare(&self, socket: &OwnedFd, peer: Option<SocketAddrAny>) -> Box<str> {
-        if self.path.is_some() {
+        if self.file.is_some() {
             return "unix socket".into();
         }
         // A client that is gone already shows at the first read.
@@ -119,18 +146,9 @@ impl Listener {
         if self.keepalive {
             let _ = sockopt::set_socket_keepalive(socket, true);
         }
-        match peer.map(std::net::SocketAddr::try_from) {
+        match peer.map(SocketAddr::try_from) {
             Some(Ok(address)) => address.to_string().into(),
             _ => "unknown".into(),
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Somebody may have removed it already.
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -156,14 +174,26 @@ pub fn spare_descriptor() -> Option<OwnedFd> {
     std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
 }
 
-fn bind_tcp(host: &str, port: u16, backlog: u32) -> std::io::Result<OwnedFd> {
+fn listen_tcp(host: &str, port: u16, backlog: u32, inherited: &mut Inherited) -> std::io::Result<OwnedFd> {
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    match inherited.take_tcp(&addresses) {
+        Some(socket) => {
+            // It listens already: this only sets the backlog.
+            rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+            Ok(socket)
+        }
+        None => bind_tcp(&addresses, backlog),
+    }
+}
+
+fn bind_tcp(addresses: &[SocketAddr], backlog: u32) -> std::io::Result<OwnedFd> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
+    for address in addresses {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let bound = rustix::net::socket_with(family, SocketType::STREAM, flags, None).and_then(|socket| {
             sockopt::set_socket_reuseaddr(&socket, true)?;
-            rustix::net::bind(&socket, &address)?;
+            rustix::net::bind(&socket, address)?;
             rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
             Ok(socket)
         });
@@ -173,6 +203,24 @@ fn bind_tcp(host: &str, port: u16, backlog: u32) -> std::io::Result<OwnedFd> {
         }
     }
     Err(last)
+}
+
+/// Listens on a path, by a socket that was handed over if there is one.
+pub fn listen_unix(
+    path: &str,
+    mode: Option<u32>,
+    backlog: u32,
+    inherited: &mut Inherited,
+) -> std::io::Result<(OwnedFd, SocketFile)> {
+    let Some(socket) = inherited.take_unix(path) else {
+        return Ok((bind_unix(path, mode, backlog)?, SocketFile::ours(path)));
+    };
+    let file = SocketFile::theirs(path);
+    rustix::net::listen(&socket, i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    if let Some(mode) = mode {
+        file.set_mode(mode)?;
+    }
+    Ok((socket, file))
 }
 
 fn bind_unix(path: &str, mode: Option<u32>, backlog: u32) -> std::io::Result<OwnedFd> {
@@ -196,20 +244,28 @@ fn bind_unix(path: &str, mode: Option<u32>, backlog: u32) -> std::io::Result<Own
     Ok(socket)
 }
 
-/// Listens on TCP for a port of the process's own, blocking.
-pub fn bind_port(address: std::net::SocketAddr, what: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).map_err(|source| Error::Listen {
+/// Connections that may wait at a port of the process's own.
+const PORT_BACKLOG: u32 = 128;
+
+/// Listens on TCP for a port of the process's own, by a socket that was handed over if there is one. It never blocks.
+pub fn bind_port(address: SocketAddr, what: &str, inherited: &mut Inherited) -> Result<TcpListener, Error> {
+    let socket = inherited.take_tcp(&[address]).map_or_else(|| bind_tcp(&[address], PORT_BACKLOG), Ok);
+    socket.map(TcpListener::from).map_err(|source| Error::Listen {
         address: address.to_string(),
         what: what.to_owned(),
         source,
     })
 }
 
-/// Waits until one of `sockets` is readable, for `timeout` at most; which are.
-pub fn wait_readable(sockets: &[&OwnedFd], timeout: Duration) -> rustix::io::Result<Vec<bool>> {
+/// Waits until one of `sockets` is readable, or is marked as waiting to be written to and can be, for `timeout` at most; which
+/// are.
+pub fn wait_ready(sockets: &[(&OwnedFd, bool)], timeout: Duration) -> rustix::io::Result<Vec<bool>> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut polled: Vec<PollFd<'_>> =
-        sockets.iter().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)).collect();
+    let wanted = |writes: bool| if writes { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let mut polled: Vec<PollFd<'_>> = sockets
+        .iter()
+        .map(|(socket, writes)| PollFd::from_borrowed_fd(socket.as_fd(), wanted(*writes)))
+        .collect();
     let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
     match poll(&mut polled, Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => Ok(polled.iter().map(|entry| !entry.revents().is_empty()).collect()),

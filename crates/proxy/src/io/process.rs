@@ -1,27 +1,32 @@
-//! The proxy as a process: starts the threads, accepts clients, reloads, obeys signals, and ends.
+//! The proxy as a process: starts the threads, accepts clients, reloads, obeys signals, hands over, and ends.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::hand_over::{Arrival, Door};
 use super::inbox::{Inbox, Message};
-use super::listener::{Listener, bind_port, spare_descriptor, wait_readable};
+use super::inherited::Inherited;
+use super::listener::{Listener, bind_port};
 use super::observed::{Current, Observed};
 use super::orders::{Outcome, orders};
+use super::pid_file::PidFile;
+use super::reports::{Report, Reporter, reports};
 use super::resolver::Resolver;
-use super::signals::{Asked, Signals};
+use super::running::{Ports, Running};
+use super::signals::Signals;
 use super::worker::Worker;
 use super::{admin, prober, stats_port};
 use crate::engine::reconfigure::follow_health;
 use crate::engine::{Engine, Parts, Pools};
 use crate::error::Error;
+use crate::hand_over::Use;
 use crate::health::Health;
 use crate::settings::{PoolSettings, Settings};
 use crate::stats::WorkerStats;
+use crate::succession::{Succession, TakeOver};
 
 pub use super::listener::check_names;
 pub use super::log;
@@ -34,6 +39,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Descriptors for everything that is neither client nor upstream: log, statistics, eventfds, epolls.
 const SPARE_DESCRIPTORS: usize = 64;
+
+/// How long a process that takes over waits for the connections to servers that pools want made before the first client.
+const PREPARE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again, for a reload; what is wrong with it is a sentence.
 pub type Reread = Box<dyn Fn() -> Result<Settings, String>>;
@@ -52,6 +60,8 @@ pub struct Process {
     pub seed: Option<u32>,
     /// Where the process writes its id, removing the file when it ends.
     pub pid_file: Option<PathBuf>,
+    /// Who comes before and after it.
+    pub succession: Succession,
 }
 
 /// Why a proxy stopped serving.
@@ -61,76 +71,99 @@ pub enum Stopped {
     Interrupted,
     /// By SIGTERM.
     Terminated,
+    /// Another process has taken over, and all sessions have left.
+    TakenOver,
 }
 
 impl Process {
-    /// Serves until a signal says stop. Calls `ready` once clients are accepted.
+    /// Serves until a signal says stop, or another process has taken over. Calls `ready` once clients are accepted, and by
+    /// nobody else.
     ///
     /// # Errors
     /// Whatever keeps it from starting; once `ready` was called, only [`Error::System`].
     pub fn run(self, ready: impl FnOnce()) -> Result<Stopped, Error> {
         let signals = Signals::catch().map_err(system("catch signals"))?;
-        let stats_listener = self.stats.map(|address| bind_port(address, "statistics")).transpose()?;
-        let (failed, failures) = channel();
-        let mut serving = Serving::start(self.settings, self.seed, &failed)?;
+        let (arrival, mut inherited) = arrive(&self.succession)?;
+        let mut bind = |address: Option<SocketAddr>, what| {
+            address.map(|address| bind_port(address, what, &mut inherited)).transpose()
+        };
+        let stats_listener = bind(self.stats, "statistics")?;
+        let admin_listener = bind(self.admin, "the admin port (choose another by admin, or `none`)")?;
+        let door = self.succession.hand_over.as_deref();
+        let door = door.map(|path| Door::open(path, &mut inherited)).transpose()?;
+        let (reporter, mut reports) = reports().map_err(|error| system("make an eventfd")(error.into()))?;
+        let serving = Serving::start(self.settings, self.seed, &reporter, &mut inherited)?;
         let current = serving.current.clone();
+        let kept = inherited.kept();
+        drop(inherited);
+        if let Some(arrival) = &arrival {
+            let (workers, from) = (serving.inboxes.len(), arrival.predecessor().pid);
+            let prepared = reports.await_prepared(workers, PREPARE_PATIENCE);
+            if !prepared.map_err(|error| system("wait for events")(error.into()))? {
+                log::warning(&format!("taking over from process {from} before all servers are connected to"));
+            }
+        }
+        let pid_file = self.pid_file.map(PidFile::write).transpose()?;
+        let mut ports = Ports::default();
+        let listeners = [(Use::Statistics, &stats_listener), (Use::Admin, &admin_listener)];
+        for (used_for, listener) in listeners {
+            if let Some(listener) = listener {
+                ports.offered.push((used_for, listener.try_clone().map_err(system("double a socket"))?));
+            }
+        }
         if let Some(listener) = stats_listener {
-            stats_port::serve(listener, current.clone())
-                .map_err(|source| Error::Serve { what: "statistics", source })?;
+            let served = stats_port::serve(listener, current.clone());
+            ports.stats = Some(served.map_err(|source| Error::Serve { what: "statistics", source })?);
         }
         let (orders, received) = orders().map_err(|error| system("make an eventfd")(error.into()))?;
-        let _admin = self.admin.map(|address| admin::serve(address, current.clone(), orders)).transpose()?;
-        let pid_file = self.pid_file.map(PidFile::write).transpose()?;
+        if let Some(listener) = admin_listener {
+            ports.admin = Some(admin::serve(listener, current.clone(), orders)?);
+        }
         thread::Builder::new()
             .name("housekeeping".to_owned())
             .spawn(move || keep_house(&current))
             .map_err(system("start housekeeping"))?;
         log::notice(&format!("serving {} pools on {} workers", serving.pools.len(), serving.inboxes.len()));
-        ready();
-
-        let mut reserve = spare_descriptor();
-        let stopped = 'serving: loop {
-            let sockets: Vec<&OwnedFd> = serving
-                .listeners
-                .iter()
-                .map(Listener::socket)
-                .chain([signals.bell(), received.bell()])
-                .collect();
-            let readable = wait_readable(&sockets, Duration::from_secs(1))
-                .map_err(|error| system("wait for clients")(error.into()))?;
-            for (listener, _) in serving.listeners.iter().zip(&readable).filter(|(_, readable)| **readable) {
-                listener.accept(&serving.inboxes, serving.sessions_max(), &mut reserve);
-            }
-            for asked in signals.asked() {
-                match asked {
-                    Asked::Interrupt => break 'serving Stopped::Interrupted,
-                    Asked::Terminate => break 'serving Stopped::Terminated,
-                    Asked::Reload => {
-                        // The outcome is in the log; there is nobody else to tell.
-                        let _ = serving.reload(&self.reread);
-                    }
-                }
-            }
-            while let Some(answer) = received.next() {
-                // Whoever asked may have gone; the outcome is in the log too.
-                let _ = answer.send(serving.reload(&self.reread));
-            }
-            if let Ok(error) = failures.try_recv() {
-                return Err(system("wait for events")(error.into()));
-            }
+        let running = Running {
+            serving,
+            signals,
+            received,
+            reports,
+            reread: self.reread,
+            ports,
+            door,
+            arrival: arrival.map(|arrival| (arrival, Some(kept))),
+            pid_file,
+            succession: self.succession,
+            leaving: None,
         };
-        serving.stop();
-        drop(pid_file);
-        Ok(stopped)
+        running.run(ready)
+    }
+}
+
+/// Asks the running process for its sockets, if this one is to take over.
+fn arrive(succession: &Succession) -> Result<(Option<Arrival>, Inherited), Error> {
+    let Some(path) = succession.hand_over.as_deref() else { return Ok((None, Inherited::default())) };
+    match (succession.take_over, Arrival::ask) {
+        (TakeOver::No, _) => Ok((None, Inherited::default())),
+        (TakeOver::Required, ask) => ask(path).map(|(arrival, inherited)| (Some(arrival), inherited)),
+        (TakeOver::IfRunning, ask) => match ask(path) {
+            Ok((arrival, inherited)) => Ok((Some(arrival), inherited)),
+            Err(Error::NobodyToTakeOverFrom { .. }) => {
+                log::notice(&format!("nobody is there at {path} to be taken over from"));
+                Ok((None, Inherited::default()))
+            }
+            Err(error) => Err(error),
+        },
     }
 }
 
 /// A proxy that serves: its listeners, its workers, and the pools that they know.
-struct Serving {
-    pools: Vec<Arc<PoolSettings>>,
+pub(super) struct Serving {
+    pub(super) pools: Vec<Arc<PoolSettings>>,
     health: Vec<Arc<Health>>,
-    listeners: Vec<Listener>,
-    inboxes: Vec<Arc<Inbox>>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) inboxes: Vec<Arc<Inbox>>,
     stats: Vec<Arc<WorkerStats>>,
     threads: Vec<JoinHandle<()>>,
     current: Arc<Current>,
@@ -138,11 +171,12 @@ struct Serving {
 }
 
 impl Serving {
-    /// Binds everything, then starts the workers; one that ends by an error says so to `failed`.
+    /// Binds everything, then starts the workers, who tell `reporter` how they fare.
     fn start(
         settings: Settings,
         seed: Option<u32>,
-        failed: &Sender<rustix::io::Errno>,
+        reporter: &Reporter,
+        inherited: &mut Inherited,
     ) -> Result<Serving, Error> {
         let epoch = Instant::now();
         let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
@@ -151,7 +185,7 @@ impl Serving {
         let listeners = pools
             .iter()
             .enumerate()
-            .map(|(index, pool)| Listener::bind(index, pool))
+            .map(|(index, pool)| Listener::bind(index, pool, inherited))
             .collect::<Result<Vec<_>, _>>()?;
         let resolver = Resolver::start().map_err(system("start the resolver"))?;
         let seed = seed.unwrap_or_else(seed_from_time);
@@ -168,14 +202,12 @@ impl Serving {
             let inbox = Arc::new(Inbox::new().map_err(|error| system("make an eventfd")(error.into()))?);
             let worker = Worker::new(engine, inbox.clone(), resolver.clone(), epoch)
                 .map_err(|error| system("make an epoll")(error.into()))?;
-            let failed = failed.clone();
+            let reporter = reporter.clone();
             let thread = thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || {
-                    if let Err(error) = worker.run(|| {}) {
-                        // The main thread looks for this; if it has ended there is nobody left to tell.
-                        let _ = failed.send(error);
-                    }
+                    let ended = worker.run(|| reporter.tell(Report::Prepared));
+                    reporter.tell(Report::Ended(ended));
                 })
                 .map_err(system("start a worker"))?;
             inboxes.push(inbox);
@@ -187,7 +219,7 @@ impl Serving {
     }
 
     /// Reads the configuration again and goes over to it, or says why it stays with the old one.
-    fn reload(&mut self, reread: &Reread) -> Outcome {
+    pub(super) fn reload(&mut self, reread: &Reread) -> Outcome {
         let outcome = reread().and_then(|settings| self.go_over(settings));
         match &outcome {
             Ok(done) => log::notice(&format!("reload: {done}")),
@@ -232,7 +264,7 @@ impl Serving {
         let known = |pool: &PoolSettings| self.pools.iter().any(|old| old.listen == pool.listen);
         let bind = |(index, pool): (usize, &Arc<PoolSettings>)| match known(pool) {
             true => Ok(None),
-            false => Listener::bind(index, pool).map(Some).map_err(|error| {
+            false => Listener::bind(index, pool, &mut Inherited::default()).map(Some).map_err(|error| {
                 match std::error::Error::source(&error) {
                     Some(source) => format!("{error}: {source}"),
                     None => error.to_string(),
@@ -255,7 +287,7 @@ impl Serving {
     }
 
     /// How many clients there may be, so that every upstream still finds a descriptor.
-    fn sessions_max(&self) -> usize {
+    pub(super) fn sessions_max(&self) -> usize {
         let upstreams: usize =
             self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.server_connections)).sum();
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -265,7 +297,7 @@ impl Serving {
             .saturating_sub(upstreams * 2 * self.inboxes.len() + self.listeners.len() + SPARE_DESCRIPTORS)
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         drop(self.listeners);
         for inbox in &self.inboxes {
             inbox.post(Message::Stop);
@@ -292,7 +324,7 @@ fn keep_house(current: &Current) {
     }
 }
 
-fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
+pub(super) fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |source| Error::System { what, source }
 }
 
@@ -300,21 +332,4 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
 fn seed_from_time() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs() as u32 ^ now.subsec_nanos()
-}
-
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn write(path: PathBuf) -> Result<PidFile, Error> {
-        std::fs::write(&path, format!("{}\n", std::process::id()))
-            .map_err(|source| Error::Serve { what: "the pid file", source })?;
-        Ok(PidFile(path))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

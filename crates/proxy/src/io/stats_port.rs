@@ -5,9 +5,12 @@
 
 use std::io::Write as _;
 use std::net::{Shutdown, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::observed::{Current, Observed, ObservedPool};
 use crate::stats::ServerStats;
@@ -15,15 +18,45 @@ use crate::stats::ServerStats;
 /// How long a reader may take to be sent the object.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves the statistics port until the process ends.
+/// How long nobody is accepted after a failure to.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The statistics port, served until this is dropped.
+#[derive(Debug)]
+pub struct StatsPort(Arc<OwnedFd>);
+
+impl Drop for StatsPort {
+    fn drop(&mut self) {
+        // A counter at its end is readable as well.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// Serves the statistics port on a listener that does not block.
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub fn serve(listener: TcpListener, current: Arc<Current>) -> std::io::Result<()> {
+pub fn serve(listener: TcpListener, current: Arc<Current>) -> std::io::Result<StatsPort> {
     let host = host_name();
+    let stop = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    let stopped = stop.clone();
     thread::Builder::new().name("stats".to_owned()).spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
+        loop {
+            let mut waited_for =
+                [PollFd::new(&listener, PollFlags::IN), PollFd::new(&*stopped, PollFlags::IN)];
+            let polled = poll(&mut waited_for, None);
+            if !waited_for[1].revents().is_empty() {
+                return;
+            }
+            let mut stream = match listener.accept() {
+                Ok((stream, _)) if polled.is_ok() => stream,
+                // Another process may hold the same socket, and was faster.
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                _ => {
+                    thread::sleep(PAUSE);
+                    continue;
+                }
+            };
             let object = object(&current.get(), &host);
             // Whoever has gone away already needs no statistics.
             let _ = stream
@@ -32,7 +65,7 @@ pub fn serve(listener: TcpListener, current: Arc<Current>) -> std::io::Result<()
                 .and_then(|()| stream.shutdown(Shutdown::Write));
         }
     })?;
-    Ok(())
+    Ok(StatsPort(stop))
 }
 
 fn host_name() -> String {

@@ -125,7 +125,7 @@ impl Worker {
         self.flush();
         let mut prepared = Some(prepared);
         let mut events = Vec::with_capacity(EVENTS);
-        while !self.stopping && !(self.engine.has_left() && self.parted.is_empty()) {
+        while !self.stopping && (!self.engine.has_left() || !self.parted.is_empty()) {
             if prepared.is_some()
                 && !self.engine.is_connecting()
                 && let Some(prepared) = prepared.take()
