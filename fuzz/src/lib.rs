@@ -6,6 +6,8 @@
 use std::path::Path;
 
 use shoal_proxy::config::from_proxy_yml;
+use shoal_proxy::hand_over::giver::Wants;
+use shoal_proxy::hand_over::{Decoder, Fault, Giver, Message, Taker};
 use shoal_resp::command::{self, Command, Keys};
 use shoal_resp::{Delimiter, Fed, Parsed, Progress, RequestLimits, Span};
 use shoal_telemetry::http::parse_head;
@@ -19,7 +21,7 @@ mod session;
 pub type Entry = fn(&[u8]);
 
 /// The targets by name, but for [`canary`].
-pub const ENTRIES: [(&str, Entry); 10] = [
+pub const ENTRIES: [(&str, Entry); 11] = [
     ("request", request),
     ("command", command),
     ("delimiter", delimiter),
@@ -30,6 +32,7 @@ pub const ENTRIES: [(&str, Entry); 10] = [
     ("topology_json", topology_json),
     ("http", http),
     ("session", session),
+    ("hand_over", hand_over),
 ];
 
 /// A client's stream gives the same requests however it is cut, and a request's arguments, written again, are the
@@ -179,6 +182,30 @@ pub fn http(bytes: &[u8]) {
     }
 }
 
+/// What one process says to the other in a hand-over is the same however it is cut, and what can be read is written as it came.
+/// Neither side falls over anything. The first byte says how it is cut.
+pub fn hand_over(bytes: &[u8]) {
+    let Some((seed, stream)) = bytes.split_first() else { return };
+    let whole = hand_over_messages(stream, stream.len());
+    assert_eq!(whole, hand_over_messages(stream, piece(*seed)), "cut otherwise, read otherwise");
+    let written: Vec<u8> = whole.0.iter().flat_map(Message::encode).collect();
+    let told_apart = |place: usize| matches!(stream.get(place), Some(byte) if *byte != written[place]);
+    let is_refusal = whole.0.iter().any(|message| matches!(message, Message::Refused(_)));
+    // Of a refusal any version is read, and this one written.
+    assert!(is_refusal || !(0..written.len()).any(told_apart), "written otherwise than read");
+    let (mut giver, mut taker) = (Giver::default(), Taker::default());
+    for piece in stream.chunks(piece(*seed)) {
+        giver.handle_bytes(piece);
+        if let Ok(Some(Wants::Sockets(who))) = giver.poll() {
+            assert!(!giver.offer(who, Vec::new()).is_empty());
+        }
+        taker.handle_bytes(piece);
+        if taker.poll(0).is_err() {
+            return;
+        }
+    }
+}
+
 /// Fails on purpose, a few seconds into fuzzing: `make fuzz-canary` shows by it that a target that breaks is noticed.
 pub fn canary(bytes: &[u8]) {
     assert!(!bytes.starts_with(b"gas"), "the canary is dead");
@@ -187,6 +214,22 @@ pub fn canary(bytes: &[u8]) {
 /// The size of the pieces into which a stream is cut, at least one byte.
 fn piece(seed: u8) -> usize {
     1 + usize::from(seed)
+}
+
+/// The messages of a hand-over up to the first that is wrong, and what is wrong with it.
+fn hand_over_messages(stream: &[u8], piece: usize) -> (Vec<Message>, Option<Fault>) {
+    let (mut decoder, mut messages) = (Decoder::default(), Vec::new());
+    for piece in stream.chunks(piece.max(1)) {
+        decoder.handle_bytes(piece);
+        loop {
+            match decoder.poll() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(fault) => return (messages, Some(fault)),
+            }
+        }
+    }
+    (messages, None)
 }
 
 /// A request: how many bytes it takes, and its arguments.

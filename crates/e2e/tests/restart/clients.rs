@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use shoal_e2e::raw_client::encode;
 use shoal_e2e::{End, RawClient};
@@ -31,18 +31,33 @@ impl At {
 }
 
 /// What a client has been through.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Told {
     /// Requests answered.
-    pub answered: usize,
-    /// Connections that the proxy closed.
-    pub closed: usize,
+    pub answered: AtomicUsize,
+    /// Connections that the proxy closed, each counted when the next one answers.
+    pub closed: AtomicUsize,
+}
+
+impl Told {
+    /// Requests answered.
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Connections closed.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+fn count(number: &AtomicUsize) {
+    number.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Sends so many SETs with a GET behind each at a time, to keys of its own, until told to stop. A connection may be closed on
 /// it: what was answered until then must be right, and what was not answered must not have been done.
-pub fn set_and_get(at: &At, own: usize, pipeline: usize, stop: &AtomicBool) -> Told {
-    let mut told = Told::default();
+pub fn set_and_get(at: &At, own: usize, pipeline: usize, told: &Told, stop: &AtomicBool) {
     let mut client = at.connect();
     let mut values: Vec<Option<String>> = vec![None; pipeline];
     let mut round = 0;
@@ -66,14 +81,13 @@ pub fn set_and_get(at: &At, own: usize, pipeline: usize, stop: &AtomicBool) -> T
                     }
                     Err((end, rest)) => panic!("client {own}, round {round}: {end:?} after {}", text(&rest)),
                 }
-                told.answered += 1;
+                count(&told.answered);
                 if nth == 0 {
                     *value = Some(next.clone());
                 }
             }
         }
         if closed {
-            told.closed += 1;
             client = at.connect();
             for (number, value) in values.iter().enumerate() {
                 let reply = client.call(&["GET", &format!("{own}:{number}")]);
@@ -83,31 +97,29 @@ pub fn set_and_get(at: &At, own: usize, pipeline: usize, stop: &AtomicBool) -> T
                     "what was not answered was done: client {own}"
                 );
             }
+            count(&told.closed);
         }
         round += 1;
     }
-    told
 }
 
 /// Connects, asks once and closes, until told to stop. A connection may be closed before it has asked.
-pub fn storm(at: &At, stop: &AtomicBool) -> Told {
-    let mut told = Told::default();
+pub fn storm(at: &At, told: &Told, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let mut client = at.connect();
         client.send_command(&["PING"]);
         match client.reply() {
             Ok(reply) => {
                 assert_eq!(text(&reply), "+PONG\r\n");
-                told.answered += 1;
+                count(&told.answered);
             }
             Err((End::Closed, rest)) => {
                 assert_eq!(text(&rest), "", "a reply was cut");
-                told.closed += 1;
+                count(&told.closed);
             }
             Err((end, rest)) => panic!("{end:?} after {}", text(&rest)),
         }
     }
-    told
 }
 
 fn bulk(value: Option<&str>) -> String {
