@@ -62,7 +62,7 @@ fn restart_under_load(place: &Place, at: &At, listen: &str) {
             });
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(asker.join().unwrap() > 0);
+        assert!(asker.join().expect("it only asserts") > 0);
     });
     for told in told {
         assert_eq!(told.closed(), RESTARTS, "a client is closed once a restart");
