@@ -72,6 +72,7 @@ fn every_key_of_the_first_proxy_yml_is_read_and_means_what_it_meant() {
     assert_eq!(store.pool.distribution, Distribution::Ketama);
     assert_eq!(store.pool.hash_tag, Some("{}".parse().unwrap()));
     assert_eq!(store.timeout, Some(Duration::from_secs(1)));
+    assert_eq!(store.client_stall_timeout, Duration::from_millis(2500));
     assert_eq!((store.database, store.server_connections), (2, 4));
     assert_eq!((store.preconnect, store.tcp_keepalive, store.gather), (true, true, false));
     assert_eq!((store.multi_key, store.ejection), (MultiKey::AsNutcracker, None));
@@ -104,6 +105,7 @@ fn what_the_first_proxy_yml_leaves_out_means_what_it_meant() {
     assert_eq!((store.backlog, store.database, store.server_connections), (512, 0, 1));
     assert_eq!((store.preconnect, store.tcp_keepalive, store.gather), (false, false, true));
     assert_eq!((store.timeout, store.ejection, store.multi_key), (None, None, MultiKey::Refuse));
+    assert_eq!(store.client_stall_timeout, Duration::from_secs(1));
     assert!(store.password.is_none());
     assert_eq!(servers(store), [("127.0.0.1:6401", "127.0.0.1:6401".to_owned(), 1)]);
 }
