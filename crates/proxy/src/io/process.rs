@@ -143,18 +143,18 @@ impl Process {
 
 /// Asks the running process for its sockets, if this one is to take over.
 fn arrive(succession: &Succession) -> Result<(Option<Arrival>, Inherited), Error> {
-    let Some(path) = succession.hand_over.as_deref() else { return Ok((None, Inherited::default())) };
-    match (succession.take_over, Arrival::ask) {
-        (TakeOver::No, _) => Ok((None, Inherited::default())),
-        (TakeOver::Required, ask) => ask(path).map(|(arrival, inherited)| (Some(arrival), inherited)),
-        (TakeOver::IfRunning, ask) => match ask(path) {
-            Ok((arrival, inherited)) => Ok((Some(arrival), inherited)),
-            Err(Error::NobodyToTakeOverFrom { .. }) => {
-                log::notice(&format!("nobody is there at {path} to be taken over from"));
-                Ok((None, Inherited::default()))
-            }
-            Err(error) => Err(error),
-        },
+    let alone = (None, Inherited::default());
+    let path = match (succession.take_over, succession.hand_over.as_deref()) {
+        (TakeOver::No, _) | (_, None) => return Ok(alone),
+        (TakeOver::IfRunning | TakeOver::Required, Some(path)) => path,
+    };
+    match Arrival::ask(path) {
+        Ok((arrival, inherited)) => Ok((Some(arrival), inherited)),
+        Err(Error::NobodyToTakeOverFrom { .. }) if succession.take_over == TakeOver::IfRunning => {
+            log::notice(&format!("nobody is there at {path} to be taken over from"));
+            Ok(alone)
+        }
+        Err(error) => Err(error),
     }
 }
 
