@@ -18,7 +18,7 @@ use shoal_proxy::engine::reconfigure::follow_health;
 use shoal_proxy::engine::{Action, Engine, Parts, Pools, SessionEnd};
 use shoal_proxy::failure::Failure;
 use shoal_proxy::health::Health;
-use shoal_proxy::settings::{Dialect, Ejection, Listen, MultiKey, PoolSettings, Secret};
+use shoal_proxy::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret};
 use shoal_proxy::stats::WorkerStats;
 use shoal_proxy::time::Time;
 use shoal_resp::{Delimiter, Fed, Parsed, RequestLimits, Span, encode};
@@ -542,7 +542,8 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         replicas: Vec::new(),
         state: ShardState::Up,
     };
-    let ejection = Ejection { failure_limit: 2, retry_after: Duration::from_millis(50) };
+    let keys = EjectedKeys::Move { empty_on_return: true };
+    let ejection = Ejection { failure_limit: 2, retry_after: Duration::from_millis(50), keys };
     PoolSettings {
         pool: Pool {
             name: format!("p{pool}"),

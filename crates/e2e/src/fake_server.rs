@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
-/// What a [`FakeServer`] does with a command. `SELECT` and `AUTH` always get `+OK`: a proxy sends them by
-/// itself.
+/// What a [`FakeServer`] does with a command. `SELECT`, `AUTH` and `CLIENT SETNAME` always get `+OK`: a proxy sends them
+/// by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// These bytes, whatever they are.
@@ -225,9 +225,13 @@ impl Connection {
         let mut at = 0;
         let read = std::mem::take(&mut self.read);
         while let Some((words, len)) = first_command(&read[at..]) {
-            self.transcribe(&words);
+            if !is_naming(&words) {
+                self.transcribe(&words);
+            }
             let by_itself = words.first().is_some_and(|name| {
-                name.eq_ignore_ascii_case(b"SELECT") || name.eq_ignore_ascii_case(b"AUTH")
+                name.eq_ignore_ascii_case(b"SELECT")
+                    || name.eq_ignore_ascii_case(b"AUTH")
+                    || is_naming(&words)
             });
             match answer {
                 _ if by_itself => replies.extend_from_slice(b"+OK\r\n"),
@@ -265,6 +269,11 @@ impl Connection {
             self.transcript.extend_from_slice(&words.join(&b' '));
         }
     }
+}
+
+/// `CLIENT SETNAME`, by which a proxy shows other proxies that it is there.
+fn is_naming(words: &[&[u8]]) -> bool {
+    matches!(words, [client, sub, _] if client.eq_ignore_ascii_case(b"CLIENT") && sub.eq_ignore_ascii_case(b"SETNAME"))
 }
 
 fn bulk(bytes: &mut Vec<u8>, value: &[u8]) {

@@ -14,6 +14,7 @@
 pub mod cases;
 pub mod escape;
 pub mod fake_server;
+pub mod link;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -25,6 +26,7 @@ pub mod wait;
 pub mod workplace;
 
 pub use fake_server::{Answer, FakeServer};
+pub use link::Link;
 pub use process::Process;
 pub use proxy::{Config, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, ShoalProxy};
 pub use raw_client::{End, RawClient};

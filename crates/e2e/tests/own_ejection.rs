@@ -140,7 +140,7 @@ fn a_server_that_is_not_fit_stays_out_and_the_log_says_why() {
         .map(|((name, ..), [first, second])| {
             OwnPool::cache(name, &[first.addr(), second.addr()])
                 .key("hash", "md5")
-                .key("eject", "{failure_limit: 1, retry_after: 100}")
+                .key("eject", "{failure_limit: 1, retry_after: 100, empty_on_return: false}")
         })
         .collect();
     let proxy = OwnProxy::start(&workplace, 2, &pools);

@@ -9,7 +9,7 @@ use shoal_topology::{Distribution, Endpoint, Mode, Pool, Shard, ShardState, Topo
 
 use crate::error::Error;
 use crate::settings::{
-    CLIENT_STALL_TIMEOUT, Dialect, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings,
+    CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings,
 };
 use crate::succession::DRAIN_TIMEOUT;
 
@@ -91,6 +91,36 @@ struct EjectEntry {
     /// Milliseconds.
     #[serde(default = "retry_after_default")]
     retry_after: u64,
+    #[serde(default)]
+    keys: EjectedKeysEntry,
+    empty_on_return: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EjectedKeysEntry {
+    #[default]
+    Move,
+    Fail,
+}
+
+impl EjectEntry {
+    fn mean(&self) -> Result<Ejection, String> {
+        if self.failure_limit == 0 {
+            return Err("eject: failure_limit: must be at least 1".to_owned());
+        }
+        let keys = match (self.keys, self.empty_on_return) {
+            (EjectedKeysEntry::Move, empty) => EjectedKeys::Move { empty_on_return: empty.unwrap_or(true) },
+            (EjectedKeysEntry::Fail, None | Some(false)) => EjectedKeys::Fail,
+            (EjectedKeysEntry::Fail, Some(true)) => {
+                return Err("eject: empty_on_return: with `keys: fail` nothing is written elsewhere, so nothing is emptied; \
+                            leave one of the two out"
+                    .to_owned());
+            }
+        };
+        let retry_after = Duration::from_millis(self.retry_after);
+        Ok(Ejection { failure_limit: self.failure_limit, retry_after, keys })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -224,14 +254,10 @@ impl PoolEntry {
         let eject = self.eject.unwrap_or(EjectEntry {
             failure_limit: failure_limit_default(),
             retry_after: retry_after_default(),
+            keys: EjectedKeysEntry::default(),
+            empty_on_return: None,
         });
-        if eject.failure_limit == 0 {
-            return Err("eject: failure_limit: must be at least 1".to_owned());
-        }
-        let ejection = cache.then_some(Ejection {
-            failure_limit: eject.failure_limit,
-            retry_after: Duration::from_millis(eject.retry_after),
-        });
+        let ejection = if cache { Some(eject.mean()?) } else { None };
         let mut shards = Vec::new();
         for server in self.servers {
             let primary: Endpoint = server.address.parse().map_err(|error| format!("servers: {error}"))?;

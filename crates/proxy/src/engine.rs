@@ -34,6 +34,7 @@ use crate::upstream::{Phase, Upstream, Usage};
 
 mod backpressure;
 mod dedicated;
+mod detour;
 pub mod drain;
 pub mod reconfigure;
 mod reply;
@@ -136,6 +137,7 @@ pub struct Engine {
     next_stall: Time,
     next_shrink: Time,
     leaving: Option<drain::Leaving>,
+    next_gate: Time,
 }
 
 /// One pool as a worker sees it.
@@ -155,6 +157,8 @@ struct Pool {
     /// Upstreams that were, and wait for the next use.
     spares: Vec<Key>,
     counts: PoolCounts,
+    /// What is different while a shard is out.
+    detour: detour::Detour,
 }
 
 impl Engine {
@@ -166,7 +170,7 @@ impl Engine {
         let pools = parts
             .pools
             .each()
-            .map(|(settings, health, counts)| Pool::new(settings, health, counts))
+            .map(|(settings, health, counts)| Pool::new(settings, health, counts, parts.id_step))
             .collect::<Result<_, _>>()?;
         Ok(Engine {
             pools,
@@ -197,6 +201,7 @@ impl Engine {
             next_stall: Time::NEVER,
             next_shrink: Time::default(),
             leaving: None,
+            next_gate: Time::NEVER,
         })
     }
 
@@ -204,8 +209,10 @@ impl Engine {
     pub fn begin_round(&mut self, now: Time, unix_micros: u64) {
         self.now = now;
         self.unix_micros = unix_micros;
-        for pool in &mut self.pools {
-            pool.follow_health(now);
+        for pool in 0..self.pools.len() {
+            if self.pools[pool].follow_health(now) {
+                self.follow_ejections(pool);
+            }
         }
     }
 
@@ -456,12 +463,14 @@ impl Pool {
         settings: Arc<PoolSettings>,
         health: Arc<Health>,
         counts: PoolCounts,
+        workers: u64,
     ) -> Result<Pool, shoal_topology::Error> {
         let version = health.version();
-        let router = Router::new(&settings.pool, &health.live())?;
+        let router = Router::new(&settings.pool, &detour::routed(&settings, &health))?;
         let lanes = settings.pool.shards.len() * 2 * usize::from(settings.server_connections);
         Ok(Pool {
             readmit_at: readmit_at(&settings, &health),
+            detour: detour::Detour::new(&settings, &health, workers),
             policies: Policies::new(settings.multi_key),
             router,
             health,
@@ -481,9 +490,9 @@ impl Pool {
         (shard * 2 + usize::from(protocol == Protocol::Resp3)) * lanes + usize::from(lane)
     }
 
-    /// Routes by the servers that are in now.
+    /// Routes by the servers that are in now; true if they are others than before.
     #[inline]
-    fn follow_health(&mut self, now: Time) {
+    fn follow_health(&mut self, now: Time) -> bool {
         if self.readmit_at <= now.as_micros() {
             for server in self.health.due(now.as_micros()) {
                 self.health.readmit(server);
@@ -491,14 +500,15 @@ impl Pool {
         }
         let version = self.health.version();
         if version == self.health_version {
-            return;
+            return false;
         }
         self.health_version = version;
         self.readmit_at = readmit_at(&self.settings, &self.health);
         // The same pool had a router before, and liveness alone cannot make it fail.
-        if let Ok(router) = Router::new(&self.settings.pool, &self.health.live()) {
+        if let Ok(router) = Router::new(&self.settings.pool, &detour::routed(&self.settings, &self.health)) {
             self.router = router;
         }
+        true
     }
 }
 

@@ -25,6 +25,10 @@ pub enum Failure {
     Garbage(String),
     /// It refused our AUTH, HELLO or SELECT, in these words.
     Greeting(String),
+    /// It is ejected, and so are the requests that it had not answered.
+    Ejected,
+    /// It is ejected, and there is no room to remember that a further key of it is written elsewhere.
+    Unremembered,
     /// It failed a moment ago, and the next attempt is not due.
     BackingOff,
     /// Its reply had to wait for its turn for so long that others waited too long behind it.
@@ -48,7 +52,11 @@ impl Failure {
     fn as_nutcracker(&self) -> &str {
         match self {
             Failure::TimedOut | Failure::Stalled => "Connection timed out",
-            Failure::Refused | Failure::AllEjected | Failure::BackingOff => "Connection refused",
+            Failure::Refused
+            | Failure::AllEjected
+            | Failure::BackingOff
+            | Failure::Ejected
+            | Failure::Unremembered => "Connection refused",
             Failure::NameUnknown => "Host is down",
             Failure::Closed => "unknown",
             Failure::Reset => "Connection reset by peer",
@@ -72,6 +80,12 @@ impl Failure {
             Failure::Reset => "reset the connection before it answered".to_owned(),
             Failure::Garbage(what) => format!("sent what is no reply: {what}"),
             Failure::Greeting(words) => format!("refused the proxy: {words}"),
+            Failure::Ejected => "is ejected".to_owned(),
+            Failure::Unremembered => {
+                "is ejected, and so many of its keys were written elsewhere that no further one can be \
+                                      remembered; they can be written when it is back"
+                    .to_owned()
+            }
             Failure::BackingOff => "is down; it is tried again in a moment".to_owned(),
             Failure::Stalled => format!(
                 "has a large reply whose turn in this pipeline did not come within {}, while others waited behind it",

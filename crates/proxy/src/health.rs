@@ -3,7 +3,8 @@
 //! Workers report failures and replies; the first report that fills the limit ejects. A worker notices a change by
 //! [`Health::version`], one load of a cache line that is written only when something fails.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::settings::Ejection;
@@ -15,12 +16,24 @@ pub struct Health {
     servers: Box<[Server]>,
     version: AtomicU64,
     ejections: AtomicU64,
+    /// What connections to these servers call themselves.
+    client_name: OnceLock<Box<str>>,
 }
 
 #[derive(Debug, Default)]
 struct Server {
     /// Failures since the last reply.
     failures: AtomicU32,
+    /// When the first of them was counted.
+    failing_since: AtomicU64,
+    /// When the first failure of those was counted that ejected it.
+    lost_at: AtomicU64,
+    /// How often this process emptied it.
+    emptied: AtomicU64,
+    /// It answers, and is kept out until a person has looked at it.
+    held_back: AtomicBool,
+    /// A person said that it may return as it is.
+    by_hand: AtomicBool,
     /// When the last failure was counted; 0 if never.
     failed_at: AtomicU64,
     /// Until when the server stays out, in microseconds of the process's clock; 0 if it is in.
@@ -46,7 +59,20 @@ impl Health {
             servers: (0..servers).map(|_| Server::default()).collect(),
             version: AtomicU64::new(1),
             ejections: AtomicU64::new(0),
+            client_name: OnceLock::new(),
         }
+    }
+
+    /// The same, and connections to the servers call themselves `name`: other proxies see by it who kept using a server.
+    pub fn with_client_name(self, name: &str) -> Health {
+        // A fresh one has no name yet.
+        let _ = self.client_name.set(name.into());
+        self
+    }
+
+    /// What connections to the servers call themselves (`CLIENT SETNAME`), if they do.
+    pub fn client_name(&self) -> Option<&str> {
+        self.client_name.get().map(AsRef::as_ref)
     }
 
     /// The health of `servers` servers, of which some were known to this one: `known` tells under which index.
@@ -58,9 +84,14 @@ impl Health {
     ) -> Health {
         let next = Health::new(servers, ejection);
         next.ejections.store(self.ejections(), Ordering::Relaxed);
+        if let Some(name) = self.client_name() {
+            let _ = next.client_name.set(name.into()); // it has none yet
+        }
         for (index, server) in next.servers.iter().enumerate() {
             let Some(old) = known(index).and_then(|old| self.servers.get(old)) else { continue };
             server.ejected_at.store(old.ejected_at.load(Ordering::Acquire), Ordering::Release);
+            server.emptied.store(old.emptied.load(Ordering::Relaxed), Ordering::Relaxed);
+            server.lost_at.store(old.lost_at.load(Ordering::Acquire), Ordering::Release);
             if ejection.is_some() {
                 server.failures.store(old.failures.load(Ordering::Acquire), Ordering::Release);
                 server.out_until.store(old.out_until.load(Ordering::Acquire), Ordering::Release);
@@ -94,10 +125,16 @@ impl Health {
         }
         entry.failed_at.store(now.monotonic, Ordering::Release);
         let failures = entry.failures.fetch_add(1, Ordering::AcqRel) + 1;
+        if failures == 1 {
+            entry.failing_since.store(now.monotonic, Ordering::Release);
+        }
         if failures < ejection.failure_limit {
             return false;
         }
         let until = now.monotonic + micros(ejection.retry_after);
+        if entry.out_until.load(Ordering::Acquire) == 0 {
+            entry.lost_at.store(entry.failing_since.load(Ordering::Acquire), Ordering::Release);
+        }
         if entry.out_until.compare_exchange(0, until, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return false; // another worker's report came first
         }
@@ -134,7 +171,10 @@ impl Health {
 
     /// Lets `server` in again.
     pub fn readmit(&self, server: usize) {
-        self.servers[server].failures.store(0, Ordering::Release);
+        let entry = &self.servers[server];
+        entry.failures.store(0, Ordering::Release);
+        entry.held_back.store(false, Ordering::Release);
+        entry.by_hand.store(false, Ordering::Release);
         if self.servers[server].out_until.swap(0, Ordering::AcqRel) != 0 {
             self.version.fetch_add(1, Ordering::AcqRel);
         }
@@ -145,6 +185,50 @@ impl Health {
         let keep_out = |until| (until != 0).then_some(monotonic);
         // An error means that somebody let it in meanwhile, which stands.
         let _ = self.servers[server].out_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, keep_out);
+    }
+
+    /// When this process lost the ejected `server`: the first failure of those that ejected it, on the process's clock.
+    pub fn lost_at(&self, server: usize) -> u64 {
+        self.servers[server].lost_at.load(Ordering::Acquire)
+    }
+
+    /// Counts that this process emptied `server`.
+    pub fn note_emptied(&self, server: usize) {
+        self.servers[server].emptied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often this process emptied `server`.
+    pub fn emptied(&self, server: usize) -> u64 {
+        self.servers[server].emptied.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether `server` answers and is kept out until a person has looked at it; true if that is new.
+    pub fn hold_back(&self, server: usize, held: bool) -> bool {
+        self.servers[server].held_back.swap(held, Ordering::AcqRel) != held
+    }
+
+    /// Whether `server` answers and is kept out until a person has looked at it.
+    pub fn is_held_back(&self, server: usize) -> bool {
+        self.servers[server].held_back.load(Ordering::Acquire)
+    }
+
+    /// A person says that the ejected `server` may return with the data that it has; it is looked at as soon as may be. False
+    /// if it is not out.
+    pub fn let_in_by_hand(&self, server: usize) -> bool {
+        let entry = &self.servers[server];
+        entry.by_hand.store(true, Ordering::Release);
+        let soon = entry
+            .out_until
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |until| (until != 0).then_some(1));
+        if soon.is_err() {
+            entry.by_hand.store(false, Ordering::Release);
+        }
+        soon.is_ok()
+    }
+
+    /// Whether a person said that `server` may return as it is.
+    pub fn is_let_in_by_hand(&self, server: usize) -> bool {
+        self.servers[server].by_hand.load(Ordering::Acquire)
     }
 
     /// How often servers of this pool were ejected.
@@ -165,6 +249,7 @@ fn micros(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::EjectedKeys;
 
     /// The failures of these tests are of connections opened just before them.
     fn fail(health: &Health, server: usize, now: Now) -> bool {
@@ -172,7 +257,7 @@ mod tests {
     }
 
     const LIMIT_2: Option<Ejection> =
-        Some(Ejection { failure_limit: 2, retry_after: Duration::from_secs(30) });
+        Some(Ejection { failure_limit: 2, retry_after: Duration::from_secs(30), keys: EjectedKeys::Fail });
 
     fn at(seconds: u64) -> Now {
         Now { monotonic: seconds * 1_000_000, unix: 7 }

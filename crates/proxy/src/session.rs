@@ -69,6 +69,8 @@ pub enum Hold {
     Upstream(Key),
     /// A large request waits for a dedicated upstream.
     Dedicated,
+    /// A shard returns, and the request's keys change their place.
+    Returning,
 }
 
 /// A large request that is passed on while it comes in.
@@ -233,13 +235,13 @@ impl Session {
         }
     }
 
-    /// Whether the reason to hold is over. [`Hold::Upstream`] is ended by the upstream.
+    /// Whether the reason to hold is over. [`Hold::Upstream`] is ended by the upstream, [`Hold::Returning`] by the return.
     pub fn hold_is_over(&self) -> bool {
         match self.hold {
             Some(Hold::Outstanding) => self.slots.len() <= OUTSTANDING_MAX / 2,
             Some(Hold::Output) => self.output.len() + self.parked <= OUTPUT_MAX / 2,
             Some(Hold::Barrier) => self.slots.is_empty(),
-            Some(Hold::Upstream(_) | Hold::Dedicated) | None => false,
+            Some(Hold::Upstream(_) | Hold::Dedicated | Hold::Returning) | None => false,
         }
     }
 

@@ -59,6 +59,32 @@ pub struct Ejection {
     pub failure_limit: u32,
     /// How long the server stays out at least.
     pub retry_after: Duration,
+    /// What becomes of its keys meanwhile.
+    pub keys: EjectedKeys,
+}
+
+/// What becomes of the keys of a server that is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EjectedKeys {
+    /// They go to the other servers.
+    Move {
+        /// Whether the server is rid of what may be stale before it serves again ([`crate::returning`]).
+        empty_on_return: bool,
+    },
+    /// They fail at once, by name: nothing is written elsewhere, so nothing is stale when it returns.
+    Fail,
+}
+
+impl PoolSettings {
+    /// Whether a server that returns is rid of what may be stale before it serves.
+    pub fn empties(&self) -> bool {
+        matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Move { empty_on_return: true }, .. }))
+    }
+
+    /// Whether the keys of a server that is out fail rather than move.
+    pub fn ejected_keys_fail(&self) -> bool {
+        matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Fail, .. }))
+    }
 }
 
 /// What happens to a command whose keys lie on several shards and that cannot be split.

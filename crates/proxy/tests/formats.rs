@@ -10,7 +10,7 @@ use std::time::Duration;
 use shoal_hashkit::{CharSign, Hash};
 use shoal_proxy::config::{ProxyConfig, from_proxy_yml};
 use shoal_proxy::hand_over::{Decoder, Message, Offered, Use, Who};
-use shoal_proxy::settings::{Ejection, Listen, MultiKey, PoolSettings};
+use shoal_proxy::settings::{EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
 use shoal_topology::{Distribution, Mode};
 
 /// A golden file: its name and its bytes.
@@ -84,7 +84,8 @@ fn every_key_of_the_first_proxy_yml_is_read_and_means_what_it_meant() {
     assert_eq!((cache.pool.name.as_str(), cache.pool.mode), ("cache", Mode::Cache));
     assert_eq!(cache.listen, Listen::Unix { path: "/run/shoal/cache.sock".to_owned(), mode: None });
     assert_eq!(cache.multi_key, MultiKey::Refuse);
-    let ejection = Ejection { failure_limit: 2, retry_after: Duration::from_secs(5) };
+    let keys = EjectedKeys::Move { empty_on_return: true }; // what the file, older than the choice, leaves out
+    let ejection = Ejection { failure_limit: 2, retry_after: Duration::from_secs(5), keys };
     assert_eq!((cache.ejection, cache.pool.distribution), (Some(ejection), Distribution::Ketama));
     let name = "redis.example.org:6379";
     assert_eq!(servers(cache), [(name, name.to_owned(), 1)]);

@@ -117,8 +117,24 @@ impl OwnProxy {
     /// When what comes is no answer in HTTP.
     #[must_use]
     pub fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path)
+    }
+
+    /// Posts to `path` of the admin port: status and body.
+    ///
+    /// # Panics
+    /// When what comes is no answer in HTTP.
+    #[must_use]
+    pub fn post(&self, path: &str) -> (u16, String) {
+        self.ask("POST", path)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut client = RawClient::connect(self.admin_addr());
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: shoal\r\nConnection: close\r\n\r\n").as_bytes());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: shoal\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        client.send(head.as_bytes());
         let answer = String::from_utf8(client.until_closed()).expect("an answer in UTF-8");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

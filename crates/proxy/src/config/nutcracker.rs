@@ -5,7 +5,9 @@ use std::path::Path;
 use shoal_topology::nutcracker::Config;
 
 use crate::error::Error;
-use crate::settings::{CLIENT_STALL_TIMEOUT, Dialect, Ejection, MultiKey, PoolSettings, Secret, Settings};
+use crate::settings::{
+    CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret, Settings,
+};
 
 /// Reads the bytes of a `nutcracker.yml`, and what its author should be warned of.
 ///
@@ -37,6 +39,7 @@ pub fn from_nutcracker(
         ejection: written.auto_eject_hosts.then_some(Ejection {
             failure_limit: written.server_failure_limit,
             retry_after: written.server_retry_timeout,
+            keys: EjectedKeys::Move { empty_on_return: false },
         }),
         client_stall_timeout: CLIENT_STALL_TIMEOUT,
         gather: true,

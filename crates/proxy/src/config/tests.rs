@@ -26,7 +26,8 @@ fn the_commented_example_is_right_and_means_what_it_says() {
     assert_eq!((config.settings.workers, config.admin.as_str()), (2, "127.0.0.1:9180"));
     let [demo, hot] = &config.settings.pools[..] else { panic!("two pools") };
     assert_eq!((demo.pool.distribution, demo.ejection), (Distribution::Modula, None));
-    let ejection = Ejection { failure_limit: 3, retry_after: Duration::from_secs(600) };
+    let keys = EjectedKeys::Move { empty_on_return: true };
+    let ejection = Ejection { failure_limit: 3, retry_after: Duration::from_secs(600), keys };
     assert_eq!((hot.pool.distribution, hot.ejection), (Distribution::Ketama, Some(ejection)));
     assert_eq!(hot.timeout, Some(Duration::from_millis(400)));
     assert_eq!(demo.dialect, Dialect::Shoal);
@@ -69,4 +70,17 @@ fn two_pools_on_one_address_are_refused() {
     let second = pool("").replace("alpha", "beta").replace("pools:\n", "");
     let said = refusal(&format!("{}{second}", pool("")));
     assert!(said.contains("both listen on 127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn the_keys_of_a_dead_shard_move_or_fail() {
+    let cache = |eject: &str| {
+        let text = pool(&format!("    eject: {eject}\n")).replace("mode: storage", "mode: cache");
+        read(&text).map(|config| config.settings.pools[0].ejection.unwrap().keys)
+    };
+    assert_eq!(cache("{keys: fail}").unwrap(), EjectedKeys::Fail);
+    assert_eq!(cache("{keys: move}").unwrap(), EjectedKeys::Move { empty_on_return: true });
+    assert_eq!(cache("{empty_on_return: false}").unwrap(), EjectedKeys::Move { empty_on_return: false });
+    let both = cache("{keys: fail, empty_on_return: true}").unwrap_err().to_string();
+    assert!(both.contains("leave one of the two out"), "{both}");
 }

@@ -22,7 +22,7 @@ impl Engine {
     pub fn reconfigure(&mut self, pools: Pools) -> Result<(), shoal_topology::Error> {
         let next: Vec<Pool> = pools
             .each()
-            .map(|(settings, health, counts)| Pool::new(settings, health, counts))
+            .map(|(settings, health, counts)| Pool::new(settings, health, counts, self.id_step))
             .collect::<Result<_, _>>()?;
         let mut before = std::mem::replace(&mut self.pools, next);
         let successor: Vec<Option<usize>> = before
@@ -32,7 +32,12 @@ impl Engine {
         for (old, successor) in before.iter_mut().zip(&successor) {
             if let Some(index) = *successor {
                 self.carry_upstreams(old, index);
+                let now = &mut self.pools[index];
+                let settings = now.settings.clone();
+                let before = old.settings.clone();
+                now.inherit_detour(old, |shard| same_server(&before, shard, &settings));
             }
+            self.resumable.extend(old.break_gates());
             for key in old.lanes.iter().filter_map(|lane| *lane) {
                 self.retire(key);
             }

@@ -174,7 +174,9 @@ impl Engine {
         let is_auth = settings.password.is_some() && !words.contains("DB index");
         let is_overlooked =
             settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
-        if refusal && !is_overlooked {
+        // A server that lets us have no name serves all the same; its return is another matter.
+        let is_naming = upstream.phase == Phase::Greeting(1) && upstream.home.health.client_name().is_some();
+        if refusal && !is_overlooked && !is_naming {
             self.handle_upstream_failed(key, &Failure::Greeting(words));
             return false;
         }

@@ -5,6 +5,7 @@ use shoal_resp::encode;
 use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
 use shoal_topology::Route;
 
+use super::detour::Detoured;
 use super::stream::{Begun, COLLECTED_MAX, STREAMED_MIN};
 use super::{Engine, touch};
 use crate::arena::Key;
@@ -252,6 +253,11 @@ impl Engine {
             self.answer(key, local::no_auth(self.pools[pool].settings.dialect));
             return Taken::Yes;
         }
+        if self.pools[pool].detour.is_active()
+            && let Some(detoured) = self.detour(key, pool, raw, args, command, policy)
+        {
+            return self.detoured(request, &detoured);
+        }
         match policy {
             Policy::FirstKey => self.forward_key(request, request.word(1)),
             Policy::Local(local) => self.take_local(request, local),
@@ -264,6 +270,20 @@ impl Engine {
             Policy::Anywhere => self.forward_key(request, ANYWHERE_KEY),
             Policy::Container => self.take_contained(request, command),
             Policy::Refused => Taken::Yes, // answered above
+        }
+    }
+
+    #[cold]
+    fn detoured(&mut self, request: Request<'_>, detoured: &Detoured) -> Taken {
+        match *detoured {
+            Detoured::Held => Taken::NotYet(Hold::Returning),
+            Detoured::Forgotten(shard) => {
+                let mut error = Vec::new();
+                Failure::Unremembered.write(&mut error, &self.pools[request.pool].settings, Some(shard));
+                self.pools[request.pool].counts.pool.forward_error.add(1);
+                self.answer(request.session, &error);
+                Taken::Yes
+            }
         }
     }
 

@@ -26,6 +26,9 @@ impl Engine {
         lane: u16,
     ) -> Result<Key, Failure> {
         let entry = &mut self.pools[pool];
+        if entry.detour.fails(shard) {
+            return Err(Failure::Ejected);
+        }
         let place = entry.lane_place(shard, protocol, lane);
         let key = match entry.lanes[place] {
             Some(key) => key,
@@ -100,6 +103,10 @@ impl Engine {
         greetings += 1;
         if settings.database != 0 {
             encode::command(out, &[b"SELECT", settings.database.to_string().as_bytes()]);
+            greetings += 1;
+        }
+        if let Some(name) = upstream.home.health.client_name() {
+            encode::command(out, &[b"CLIENT", b"SETNAME", name.as_bytes()]);
             greetings += 1;
         }
         self.buffers.reclaim(&mut upstream.greeting);

@@ -11,6 +11,7 @@ use shoal_topology::Route;
 
 use super::Engine;
 use super::dedicated::Denied;
+use super::detour::Detoured;
 use super::request::{Request, wrong_arity};
 use crate::arena::Key;
 use crate::failure::Failure;
@@ -61,7 +62,19 @@ impl Engine {
         if outstanding > 0 {
             return Begun::Hold(Hold::Barrier);
         }
+        if self.pools[request.pool].detour.is_active() {
+            match self.detour_large(request.session, request.pool, command, request.word(1)) {
+                Some(Detoured::Held) => return Begun::Hold(Hold::Returning),
+                Some(Detoured::Forgotten(home)) => {
+                    return self.drop_behind_failure(request, &Failure::Unremembered, Some(home));
+                }
+                None => {}
+            }
+        }
         let shard = match self.pools[request.pool].router.route(request.word(1), &mut self.random) {
+            Route::Shard(shard) if self.pools[request.pool].detour.fails(shard) => {
+                return self.drop_behind_failure(request, &Failure::Ejected, Some(shard));
+            }
             Route::Shard(shard) => shard,
             Route::BadKey(why) => return self.drop_behind_error(request.session, &format!("ERR {why}")),
             Route::NoneLive => return self.drop_behind_failure(request, &Failure::AllEjected, None),

@@ -17,7 +17,7 @@ use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::session::OWED_MAX;
-use crate::settings::{Dialect, Ejection, Listen, MultiKey, PoolSettings};
+use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
@@ -476,8 +476,11 @@ fn every_reply_is_right_and_in_order_whatever_the_pieces() {
 fn every_request_is_answered_once_while_servers_die_and_hang() {
     for seed in seeds(100) {
         let dialect = if seed % 2 == 0 { Dialect::Shoal } else { Dialect::Nutcracker };
-        let ejection =
-            (seed % 3 == 0).then_some(Ejection { failure_limit: 2, retry_after: Duration::from_millis(50) });
+        let ejection = (seed % 3 == 0).then_some(Ejection {
+            failure_limit: 2,
+            retry_after: Duration::from_millis(50),
+            keys: EjectedKeys::Move { empty_on_return: false },
+        });
         let mut world = World::new(seed, 4, true, PoolSettings { ejection, ..settings(dialect) });
         for round in 0..600 {
             if round < 300 {

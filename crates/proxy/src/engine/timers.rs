@@ -14,7 +14,8 @@ const SHRINK_EVERY: Duration = Duration::from_secs(1);
 impl Engine {
     /// When [`Engine::handle_timeout`] is to be called next, at the latest, not counting [`Engine::poll_gather`].
     pub fn poll_timeout(&self) -> Time {
-        self.next_deadline.min(self.next_stall).min(self.next_shrink).min(self.next_look())
+        let soon = self.next_deadline.min(self.next_stall).min(self.next_shrink);
+        soon.min(self.next_look()).min(self.next_gate)
     }
 
     /// When the next batch has waited long enough for company, and [`Engine::handle_timeout`] is to be called too. Microseconds
@@ -36,6 +37,9 @@ impl Engine {
         }
         if self.now >= self.next_stall {
             self.expire_stalls();
+        }
+        if self.now >= self.next_gate {
+            self.open_gates();
         }
         if self.now >= self.next_deadline {
             self.expire();

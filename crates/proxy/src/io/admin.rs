@@ -9,7 +9,9 @@ use shoal_telemetry::{Exposition, Kind};
 
 use super::observed::{Current, Observed, ObservedPool};
 use super::orders::Orders;
+use super::shards_page;
 use crate::error::Error;
+use crate::health::Health;
 use crate::stats::{PoolStats, ServerStats};
 
 /// Serves the admin port until the returned server is dropped.
@@ -36,9 +38,16 @@ fn answer(request: &Request, observed: &Observed, orders: &Orders) -> Response {
             Ok(done) => Response::text(200, format!("{done}\n")),
             Err(why) => Response::text(409, format!("nothing was changed: {why}\n")),
         },
+        (Method::Get, "/shards") => shards_page::list(observed),
+        (Method::Post, path) if path.starts_with("/return/") => {
+            shards_page::let_in(observed, &path["/return/".len()..])
+        }
         (_, "/reload") => Response::text(405, "POST to reload\n"),
         (_, "/metrics" | "/healthz" | "/readyz") => Response::text(405, "only GET is answered here\n"),
-        _ => Response::text(404, "there are /metrics, /healthz, /readyz, and POST /reload\n"),
+        _ => Response::text(
+            404,
+            "there are /metrics, /healthz, /readyz, /shards, POST /reload and POST /return/<pool>/<shard>\n",
+        ),
     }
 }
 
@@ -128,6 +137,23 @@ const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
     }),
 ];
 
+type OfHealth = fn(&Health, usize) -> i64;
+
+const RETURN_FAMILIES: &[(&str, Kind, &str, OfHealth)] = &[
+    (
+        "shoal_shard_emptied_total",
+        Kind::Counter,
+        "How often this proxy emptied the shard as it returned.",
+        |health, server| health.emptied(server) as i64,
+    ),
+    (
+        "shoal_shard_held_back",
+        Kind::Gauge,
+        "1 if the shard answers and stays out until somebody has looked at it: the log says why.",
+        |health, server| i64::from(health.is_held_back(server)),
+    ),
+];
+
 fn metrics(observed: &Observed) -> Result<String, shoal_telemetry::Error> {
     let mut exposition = Exposition::new();
     exposition
@@ -161,6 +187,12 @@ fn metrics(observed: &Observed) -> Result<String, shoal_telemetry::Error> {
     for_each_server(observed, |_, pool, server| {
         family.sample(&labels(pool, server), i64::from(pool.health.live()[server]));
     });
+    for (name, kind, help, number) in RETURN_FAMILIES {
+        let mut family = exposition.family(name, *kind, help);
+        for_each_server(observed, |_, pool, server| {
+            family.sample(&labels(pool, server), number(&pool.health, server));
+        });
+    }
     exposition.finish()
 }
 

@@ -3,13 +3,17 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::arena::Key;
 use crate::engine::Pools;
 use crate::engine::drain::Leave;
+use crate::health::Health;
+use crate::moved_keys::Moved;
+use crate::returning::gate::Gate;
 
 /// Something handed to a worker.
 #[derive(Debug)]
@@ -34,8 +38,36 @@ pub enum Message {
     Reconfigure(Box<Pools>),
     /// Let the sessions leave, and end when they have.
     Leave(Leave),
+    /// A shard returns.
+    Return(ReturnOrder),
     /// End all sessions and stop.
     Stop,
+}
+
+/// What the return of a shard asks of a worker.
+#[derive(Debug)]
+pub enum ReturnOrder {
+    /// Answer with the moved keys once all that was sent before is answered; with `returning`, hold from now on what would
+    /// change its place if that shard were in.
+    Gate {
+        /// Names the pool.
+        health: Arc<Health>,
+        /// Decides how it ends.
+        gate: Arc<Gate>,
+        /// The shard, by index.
+        returning: Option<usize>,
+        /// Where the answer goes; dropped if there will be none.
+        answer: Sender<Moved>,
+    },
+    /// Of what was sealed, this is left.
+    Settle {
+        /// Names the pool.
+        health: Arc<Health>,
+        /// What is left.
+        kept: Moved,
+    },
+    /// A gate may be open again, or the shard in.
+    Look,
 }
 
 /// A worker's letter box.

@@ -1,151 +1,299 @@
-//! Looks at ejected servers before they return to their pool: they must answer, as a primary that has loaded its data.
+//! Brings ejected servers back whose time out is over: each attempt on a thread of its own, so that servers that hang wait
+//! for each other as little as anything else does for them. What is done is decided in [`crate::returning`].
 
-use std::io::Write as _;
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use shoal_resp::encode;
-use shoal_resp::frame::{Frame, parse_frame};
-use shoal_topology::Endpoint;
 
+use super::inbox::{Inbox, Message, ReturnOrder};
 use super::log;
-use super::observed::{Observed, ObservedPool};
+use super::observed::Current;
+use super::return_connection::ReturnConnection;
+use crate::health::Health;
+use crate::moved_keys::Moved;
+use crate::returning::gate::Gate;
+use crate::returning::reply::Reply;
+use crate::returning::seen::{Verdict, judge_fitness};
+use crate::returning::{Context, Outcome, Return, Step};
 use crate::settings::{Dialect, PoolSettings};
 
-/// How long a server may take for each step of a probe.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How often servers are looked for whose time out is over.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a server that was found unfit is left alone.
+/// How long a server that may not return yet is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Lets servers whose time out is over return if they are fit, and keeps the others out a little longer.
-pub fn probe_due(observed: &Observed) {
-    let epoch = observed.epoch;
-    for ObservedPool { settings, health, .. } in &observed.pools {
-        // Twemproxy's way is to let them in unseen, which the workers do.
-        if settings.dialect == Dialect::Nutcracker {
-            continue;
-        }
-        let now = epoch.elapsed().as_micros() as u64;
-        for server in health.due(now) {
-            let shard = &settings.pool.shards[server];
-            match probe(&shard.primary, settings) {
-                Ok(()) => {
-                    health.readmit(server);
-                    log::notice(&format!("shard {} of pool {} is back", shard.name, settings.pool.name));
+/// Attempts under way at a time; further servers wait for one of them to end.
+const ATTEMPTS_MAX: usize = 32;
+
+/// How long workers may take to answer a gate.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts looking, as long as the process lives. `epoch` is the beginning of the process's clock.
+///
+/// # Errors
+/// If the thread cannot be started.
+pub fn start(current: Arc<Current>, inboxes: Vec<Arc<Inbox>>, epoch: Instant) -> std::io::Result<()> {
+    let prober = Arc::new(Prober {
+        inboxes,
+        epoch,
+        attempts: Mutex::default(),
+        said: Mutex::default(),
+        turns: Mutex::default(),
+    });
+    thread::Builder::new()
+        .name("prober".to_owned())
+        .spawn(move || {
+            loop {
+                prober.look(&current);
+                thread::sleep(LOOK_EVERY);
+            }
+        })
+        .map(|_| ())
+}
+
+/// A pool and one of its shards, by name.
+type Name = (String, String);
+
+struct Prober {
+    inboxes: Vec<Arc<Inbox>>,
+    epoch: Instant,
+    /// Who is being brought back.
+    attempts: Mutex<BTreeSet<Name>>,
+    /// What was last said of whom, so that it is said once.
+    said: Mutex<BTreeMap<Name, String>>,
+    /// One return of a pool's shards at a time changes its places.
+    turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
+}
+
+impl Prober {
+    fn look(self: &Arc<Self>, current: &Current) {
+        for pool in &current.get().pools {
+            // Twemproxy's way is to let them in unseen, which the workers do.
+            if pool.settings.dialect == Dialect::Nutcracker {
+                continue;
+            }
+            for server in pool.health.due(self.now()) {
+                let name = (pool.settings.pool.name.clone(), pool.settings.pool.shards[server].name.clone());
+                let mut attempts = lock(&self.attempts);
+                if attempts.len() >= ATTEMPTS_MAX || !attempts.insert(name.clone()) {
+                    continue;
                 }
-                Err(why) => {
-                    health.postpone(server, (epoch.elapsed() + AGAIN_AFTER).as_micros() as u64);
-                    log::notice(&format!(
-                        "shard {} of pool {} stays out: {why}",
-                        shard.name, settings.pool.name
-                    ));
+                drop(attempts);
+                let attempt = Attempt {
+                    prober: self.clone(),
+                    name: name.clone(),
+                    settings: pool.settings.clone(),
+                    health: pool.health.clone(),
+                    server,
+                };
+                let started = thread::Builder::new().name("return".to_owned()).spawn(move || attempt.make());
+                if let Err(error) = started {
+                    log::warning(&format!("no thread to bring shard {} back: {error}", name.1));
+                    lock(&self.attempts).remove(&name);
                 }
             }
         }
     }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_micros() as u64
+    }
 }
 
-fn probe(endpoint: &Endpoint, settings: &PoolSettings) -> Result<(), String> {
-    let mut request = Vec::new();
-    let mut greetings = 0;
-    if let Some(password) = &settings.password {
-        encode::command(&mut request, &[b"AUTH", password.reveal().as_bytes()]);
-        greetings = 1;
+/// One attempt to bring a server back.
+struct Attempt {
+    prober: Arc<Prober>,
+    name: Name,
+    settings: Arc<PoolSettings>,
+    health: Arc<Health>,
+    server: usize,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        lock(&self.prober.attempts).remove(&self.name);
     }
-    encode::command(&mut request, &[b"PING"]);
-    encode::command(&mut request, &[b"INFO"]);
-    let replies = match endpoint {
-        Endpoint::Tcp { host, port } => {
-            let addresses = (host.as_str(), *port).to_socket_addrs().map_err(|error| error.to_string())?;
-            let mut last = "its name has no address".to_owned();
-            let mut connected = None;
-            for address in addresses {
-                match TcpStream::connect_timeout(&address, PATIENCE) {
-                    Ok(stream) => {
-                        connected = Some(stream);
-                        break;
+}
+
+impl Attempt {
+    fn make(self) {
+        let outcome = match self.probe() {
+            Err(why) => Outcome::NotYet(why),
+            Ok(()) if self.settings.empties() => self.bring_back(),
+            Ok(()) => {
+                self.health.readmit(self.server);
+                Outcome::In(Verdict::LetIn)
+            }
+        };
+        self.tell(&outcome);
+    }
+
+    /// Whether the server answers, as a primary that has loaded its data.
+    fn probe(&self) -> Result<(), String> {
+        let mut connection = self.connect(self.server)?;
+        let mut requests = Vec::new();
+        encode::command(&mut requests, &[b"PING"]);
+        encode::command(&mut requests, &[b"INFO"]);
+        let replies = connection.ask(&requests, 2)?;
+        match (&replies[0], &replies[1]) {
+            (Reply::Error(words), _) | (_, Reply::Error(words)) => Err(words.clone()),
+            (_, Reply::Text(info)) => judge_fitness(info),
+            (_, other) => Err(format!("it answers {other:?} to INFO")),
+        }
+    }
+
+    fn connect(&self, server: usize) -> Result<ReturnConnection, String> {
+        ReturnConnection::open(&self.settings.pool.shards[server].primary, &self.settings)
+    }
+
+    fn bring_back(&self) -> Outcome {
+        let turn = lock(&self.prober.turns).entry(self.name.0.clone()).or_default().clone();
+        let _turn = lock(&turn);
+        let version = self.health.version();
+        let lost_for = self.prober.now().saturating_sub(self.health.lost_at(self.server));
+        let context = Context {
+            shard: self.server,
+            database: self.settings.database,
+            own_name: self.health.client_name().unwrap_or_default().to_owned(),
+            live: self.health.live(),
+            lost_for: Duration::from_micros(lost_for),
+            by_hand: self.health.is_let_in_by_hand(self.server),
+        };
+        let mut back = match Return::new(&self.settings, context) {
+            Ok(back) => back,
+            // The pool was validated before it was served.
+            Err(error) => return Outcome::NotYet(error.to_string()),
+        };
+        let mut connections: BTreeMap<usize, ReturnConnection> = BTreeMap::new();
+        let mut gate = None;
+        loop {
+            match back.poll() {
+                Step::Ask { shard, requests, replies } => {
+                    match self.ask(&mut connections, shard, &requests, replies) {
+                        Ok(replies) => back.handle_replies(&replies),
+                        Err(why) => back.handle_failed(why),
                     }
-                    Err(error) => last = error.to_string(),
+                }
+                step @ (Step::Seal | Step::Close) => {
+                    let closed = Arc::new(Gate::default());
+                    let returning = (step == Step::Close).then_some(self.server);
+                    let gathered = self.gather(&closed, returning);
+                    gate = returning.map(|_| closed);
+                    match gathered {
+                        Some(moved) => back.handle_moved(moved),
+                        None => {
+                            back.handle_failed("requests to other shards are still unanswered".to_owned())
+                        }
+                    }
+                }
+                Step::Settle(kept) => {
+                    for (inbox, kept) in self.prober.inboxes.iter().zip(kept) {
+                        inbox
+                            .post(Message::Return(ReturnOrder::Settle { health: self.health.clone(), kept }));
+                    }
+                }
+                Step::Admit => {
+                    // Whoever was ejected meanwhile changed places under our plan.
+                    let same = self.health.version() == version;
+                    let admitted = same && gate.as_ref().is_some_and(|gate| gate.commit());
+                    if admitted {
+                        self.health.readmit(self.server);
+                    }
+                    back.handle_admitted(admitted);
+                }
+                Step::End(outcome) => {
+                    if let Some(gate) = gate {
+                        let _ = gate.break_off(); // a gate that is committed opens as the shard is in
+                    }
+                    self.wake_workers();
+                    return outcome;
                 }
             }
-            let mut stream = connected.ok_or(last)?;
-            stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-            stream.write_all(&request).map_err(|error| error.to_string())?;
-            read_replies(&mut stream, greetings + 2)?
         }
-        Endpoint::Unix { path } => {
-            let mut stream = UnixStream::connect(path).map_err(|error| error.to_string())?;
-            stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-            stream.write_all(&request).map_err(|error| error.to_string())?;
-            read_replies(&mut stream, greetings + 2)?
+    }
+
+    fn ask(
+        &self,
+        connections: &mut BTreeMap<usize, ReturnConnection>,
+        shard: usize,
+        requests: &[u8],
+        replies: usize,
+    ) -> Result<Vec<Reply>, String> {
+        let name = || format!("shard {}: ", self.settings.pool.shards[shard].name);
+        let of_other = |why: String| if shard == self.server { why } else { name() + &why };
+        let connection = match connections.entry(shard) {
+            Entry::Occupied(connection) => connection.into_mut(),
+            Entry::Vacant(place) => place.insert(self.connect(shard).map_err(of_other)?),
+        };
+        connection.ask(requests, replies).map_err(of_other)
+    }
+
+    /// Raises `gate` at every worker; what each remembers, if all answer in time.
+    fn gather(&self, gate: &Arc<Gate>, returning: Option<usize>) -> Option<Vec<Moved>> {
+        let deadline = Instant::now() + WORKERS_PATIENCE;
+        let raise = |inbox: &Arc<Inbox>| {
+            let (answer, answered) = channel();
+            let order =
+                ReturnOrder::Gate { health: self.health.clone(), gate: gate.clone(), returning, answer };
+            inbox.post(Message::Return(order));
+            answered
+        };
+        let answers: Vec<_> = self.prober.inboxes.iter().map(raise).collect();
+        let moved: Option<Vec<Moved>> = answers
+            .into_iter()
+            .map(|answer| answer.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok())
+            .collect();
+        if moved.is_none() {
+            let _ = gate.break_off(); // nobody else commits it
+            self.wake_workers();
         }
-    };
-    judge(&replies)
-}
-
-/// Whether these replies, the last of them to INFO, are those of a server that is fit to serve.
-fn judge(replies: &[Reply]) -> Result<(), String> {
-    if let Some(Reply::Error(words)) = replies.iter().find(|reply| matches!(reply, Reply::Error(_))) {
-        return Err(words.clone());
+        moved
     }
-    let Some(Reply::Text(info)) = replies.last() else { return Err("it does not answer INFO".to_owned()) };
-    let says = |line: &str| info.lines().any(|said| said == line);
-    if !says("loading:0") {
-        Err("it is loading its data".to_owned())
-    } else if !says("role:master") {
-        Err("it is a replica".to_owned())
-    } else {
-        Ok(())
+
+    fn wake_workers(&self) {
+        for inbox in &self.prober.inboxes {
+            inbox.post(Message::Return(ReturnOrder::Look));
+        }
     }
-}
 
-#[derive(Debug)]
-enum Reply {
-    Text(String),
-    Error(String),
-}
-
-fn read_replies(stream: &mut impl std::io::Read, count: usize) -> Result<Vec<Reply>, String> {
-    let (mut bytes, mut replies, mut at) = (Vec::new(), Vec::new(), 0);
-    let deadline = Instant::now() + PATIENCE * 2;
-    let mut piece = [0; 4096];
-    loop {
-        while let Some((frame, length)) = parse_frame(&bytes[at..]).map_err(|error| error.to_string())? {
-            at += length;
-            replies.push(match frame {
-                Frame::Error(words) => Reply::Error(String::from_utf8_lossy(words).into_owned()),
-                Frame::Simple(text) | Frame::Bulk(text) => {
-                    Reply::Text(String::from_utf8_lossy(text).into_owned())
-                }
-                other => return Err(format!("it answers {other:?}")),
-            });
-            if replies.len() == count {
-                return Ok(replies);
+    fn tell(&self, outcome: &Outcome) {
+        let (pool, shard) = (&self.name.0, &self.name.1);
+        if let Outcome::In(verdict) = outcome {
+            if *verdict == Verdict::MustBeEmptied {
+                self.health.note_emptied(self.server);
             }
+            lock(&self.prober.said).remove(&self.name);
+            return log::notice(&format!("shard {shard} of pool {pool} is back: {verdict}"));
         }
-        if Instant::now() > deadline || bytes.len() > 1024 * 1024 {
-            return Err("it does not come to an end of its answer".to_owned());
-        }
-        match stream.by_ref().read(&mut piece).map_err(|error| error.to_string())? {
-            0 => return Err("it closes the connection".to_owned()),
-            length => bytes.extend_from_slice(&piece[..length]),
+        let again = self.prober.epoch.elapsed() + AGAIN_AFTER;
+        self.health.postpone(self.server, again.as_micros() as u64);
+        let (why, advice) = match outcome {
+            Outcome::HeldBack(why) => (why, format!("; {}", advice(pool, shard))),
+            Outcome::NotYet(why) => (why, String::new()),
+            Outcome::In(_) => return,
+        };
+        self.health.hold_back(self.server, matches!(outcome, Outcome::HeldBack(_)));
+        if lock(&self.prober.said).insert(self.name.clone(), why.clone()).as_ref() != Some(why) {
+            log::warning(&format!("shard {shard} of pool {pool} stays out: {why}{advice}"));
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a person can do for a server that does not let us do what must be done.
+fn advice(pool: &str, shard: &str) -> String {
+    format!(
+        "before it serves again it must be rid of what may be stale. Give the proxy's user the right (ACL SETUSER default \
+         +info +time +dbsize +client +watch +multi +exec +flushdb +unlink +get +set), or let the shard in as it is by POST \
+         /return/{pool}/{shard} on the admin port, or set empty_on_return: false"
+    )
+}
 
-    #[test]
-    fn only_a_loaded_primary_is_fit() {
-        let info = |text: &str| vec![Reply::Text("PONG".into()), Reply::Text(text.into())];
-        assert_eq!(judge(&info("loading:0\r\nrole:master\r\n")), Ok(()));
-        assert!(judge(&info("loading:1\r\nrole:master\r\n")).unwrap_err().contains("loading"));
-        assert!(judge(&info("loading:0\r\nrole:slave\r\n")).unwrap_err().contains("replica"));
-        let refused = [Reply::Error("NOAUTH Authentication required.".into()), Reply::Text("PONG".into())];
-        assert!(judge(&refused).unwrap_err().starts_with("NOAUTH"));
-    }
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 //! The proxy as a process: starts the threads, accepts clients, reloads, obeys signals, hands over, and ends.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,15 +25,13 @@ use crate::engine::{Engine, Parts, Pools};
 use crate::error::Error;
 use crate::hand_over::Use;
 use crate::health::Health;
+use crate::returning::seen::client_name;
 use crate::settings::{PoolSettings, Settings};
 use crate::stats::WorkerStats;
 use crate::succession::{Succession, TakeOver};
 
 pub use super::listener::check_names;
 pub use super::log;
-
-/// How often ejected servers are looked at whose time is over.
-const PROBE_EVERY: Duration = Duration::from_millis(100);
 
 /// How often requests are counted for the rate that statistics show.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -119,6 +118,8 @@ impl Process {
         if let Some(listener) = admin_listener {
             ports.admin = Some(admin::serve(listener, current.clone(), orders)?);
         }
+        prober::start(current.clone(), serving.inboxes.clone(), serving.epoch)
+            .map_err(system("start the prober"))?;
         thread::Builder::new()
             .name("housekeeping".to_owned())
             .spawn(move || keep_house(&current))
@@ -168,6 +169,8 @@ pub(super) struct Serving {
     threads: Vec<JoinHandle<()>>,
     current: Arc<Current>,
     epoch: Instant,
+    /// Tells this process's connections to servers from those of other proxies.
+    identity: u64,
 }
 
 impl Serving {
@@ -179,9 +182,9 @@ impl Serving {
         inherited: &mut Inherited,
     ) -> Result<Serving, Error> {
         let epoch = Instant::now();
+        let identity = identity();
         let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
-        let health: Vec<Arc<Health>> =
-            pools.iter().map(|pool| Arc::new(Health::new(pool.pool.shards.len(), pool.ejection))).collect();
+        let health: Vec<Arc<Health>> = pools.iter().map(|pool| Arc::new(health_of(pool, identity))).collect();
         let listeners = pools
             .iter()
             .enumerate()
@@ -215,7 +218,7 @@ impl Serving {
             threads.push(thread);
         }
         let current = Arc::new(Current::new(Observed::new(&pools, &health, stats.clone(), epoch)));
-        Ok(Serving { pools, health, listeners, inboxes, stats, threads, current, epoch })
+        Ok(Serving { pools, health, listeners, inboxes, stats, threads, current, epoch, identity })
     }
 
     /// Reads the configuration again and goes over to it, or says why it stays with the old one.
@@ -236,7 +239,7 @@ impl Serving {
             .iter()
             .map(|pool| match old(pool) {
                 Some(index) => follow_health(&self.health[index], &self.pools[index], pool),
-                None => Arc::new(Health::new(pool.pool.shards.len(), pool.ejection)),
+                None => Arc::new(health_of(pool, self.identity)),
             })
             .collect();
         let stats: Vec<Arc<WorkerStats>> =
@@ -314,14 +317,25 @@ impl Serving {
 fn keep_house(current: &Current) {
     let mut sampled = Instant::now();
     loop {
-        let observed = current.get();
-        prober::probe_due(&observed);
-        if sampled.elapsed() >= SAMPLE_EVERY {
-            observed.sample(sampled.elapsed());
-            sampled = Instant::now();
-        }
-        thread::sleep(PROBE_EVERY);
+        thread::sleep(SAMPLE_EVERY);
+        current.get().sample(sampled.elapsed());
+        sampled = Instant::now();
     }
+}
+
+/// The health of a pool that nothing is known of yet.
+fn health_of(pool: &PoolSettings, identity: u64) -> Health {
+    let health = Health::new(pool.pool.shards.len(), pool.ejection);
+    match pool.empties() {
+        true => health.with_client_name(&client_name(&pool.pool.name, identity)),
+        false => health,
+    }
+}
+
+/// A number that no other proxy has.
+fn identity() -> u64 {
+    // The standard library's hasher starts from the system's random numbers.
+    RandomState::new().build_hasher().finish()
 }
 
 pub(super) fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {

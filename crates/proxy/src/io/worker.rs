@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{Timespec, epoll};
@@ -16,12 +17,14 @@ use rustix::time::{
 };
 use shoal_topology::Endpoint;
 
-use super::inbox::{Inbox, Message};
+use super::inbox::{Inbox, Message, ReturnOrder};
 use super::parted::Parted;
 use super::resolver::Resolver;
 use crate::arena::{Arena, Key};
 use crate::engine::{Action, Engine, SessionEnd};
 use crate::failure::Failure;
+use crate::moved_keys::Moved;
+use crate::returning::gate::Gate;
 use crate::time::Time;
 
 /// Bytes read from one socket at a time.
@@ -55,6 +58,8 @@ pub struct Worker {
     socket_of: Vec<Option<Key>>,
     /// Connections that may have more to read than was read.
     again: Vec<u64>,
+    /// Returns that wait for this worker.
+    gates: Vec<(Arc<Gate>, Sender<Moved>)>,
     scratch: Box<[u8]>,
     parted: Parted,
     stopping: bool,
@@ -111,6 +116,7 @@ impl Worker {
             upstreams: Arena::default(),
             socket_of: Vec::new(),
             again: Vec::new(),
+            gates: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
             parted: Parted::default(),
             stopping: false,
@@ -144,6 +150,7 @@ impl Worker {
             }
             self.engine.handle_timeout();
             self.flush();
+            self.answer_gates();
             self.parted.close_late(self.epoch.elapsed());
         }
         if self.engine.cut_count() > 0 {
@@ -337,9 +344,36 @@ impl Worker {
                     self.parted.begin();
                     self.engine.leave(leave);
                 }
+                Message::Return(order) => self.take_return(order),
                 Message::Stop => self.stopping = true,
             }
         }
+    }
+
+    fn take_return(&mut self, order: ReturnOrder) {
+        match order {
+            ReturnOrder::Gate { health, gate, returning, answer } => {
+                if self.engine.raise_gate(&health, gate.clone(), returning) {
+                    self.gates.push((gate, answer));
+                }
+            }
+            ReturnOrder::Settle { health, kept } => self.engine.settle_moved(&health, kept),
+            ReturnOrder::Look => self.engine.open_gates(),
+        }
+    }
+
+    /// Answers the returns that have nothing left to wait for here.
+    fn answer_gates(&mut self) {
+        if self.gates.is_empty() {
+            return;
+        }
+        while let Some((gate, moved)) = self.engine.poll_gate() {
+            if let Some(place) = self.gates.iter().position(|(known, _)| Arc::ptr_eq(known, &gate)) {
+                // Whoever asked may have lost patience, and has broken the gate off.
+                let _ = self.gates.swap_remove(place).1.send(moved);
+            }
+        }
+        self.gates.retain(|(gate, _)| !gate.is_broken());
     }
 
     fn take_client(&mut self, pool: usize, socket: OwnedFd, peer: Box<str>) {
@@ -364,7 +398,7 @@ impl Worker {
                     if let Some(attempt) =
                         self.socket_of.get_mut(upstream.index as usize).and_then(Option::take)
                     {
-                        self.upstreams.remove(attempt);
+                        self.upstreams.remove(attempt).into_iter().for_each(cut);
                     }
                 }
                 Action::End(session) => {
@@ -536,6 +570,15 @@ const NO_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 fn timespec(span: Duration) -> Timespec {
     Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) }
+}
+
+/// Closes a connection so that nothing of it is sent any more: the kernel would deliver what it holds when a link heals,
+/// long after the requests were answered by an error.
+fn cut(upstream: UpstreamSocket) {
+    if let Connecting::Waiting(socket, _) | Connecting::Done(socket) = upstream.state {
+        // A unix socket holds nothing back, and knows no such thing.
+        let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+    }
 }
 
 fn register(epoll: &OwnedFd, socket: BorrowedFd<'_>, token: u64) -> rustix::io::Result<()> {
