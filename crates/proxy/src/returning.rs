@@ -170,6 +170,7 @@ impl Return {
             State::Ending | State::Unlinking { .. } => {
                 if let Some(Reply::Error(words)) =
                     replies.iter().find(|reply| matches!(reply, Reply::Error(_)))
+                    && !(self.context.by_hand && self.state == State::Ending)
                 {
                     self.end(Outcome::HeldBack(words.clone()));
                 } else if self.asks.is_empty() {
@@ -227,7 +228,11 @@ impl Return {
         let seen = match Seen::read(replies, self.context.database) {
             Ok(seen) => seen,
             Err(words) if words.starts_with("NOPERM") || words.starts_with("ERR") => {
-                return self.end(Outcome::HeldBack(words));
+                // Whoever lets it in by hand need not be told what the proxy may not look at.
+                return match self.context.by_hand {
+                    true => (self.verdict, self.state) = (Verdict::LetIn, State::Sealing),
+                    false => self.end(Outcome::HeldBack(words)),
+                };
             }
             Err(words) => return self.end(Outcome::NotYet(words)),
         };

@@ -22,6 +22,7 @@ use crate::stats::WorkerStats;
 use crate::time::Time;
 
 mod cases;
+mod detour;
 mod large;
 mod leaving;
 
