@@ -1,6 +1,7 @@
 //! While a shard is out of its pool: its keys go elsewhere and are remembered, or fail; while it returns, they wait.
 //!
-//! All of this is off the way of a request while every shard is in: one look at [`Detour::is_active`].
+//! All of this is off the way of a request while every shard is in: one look at `Detour::is_active`. While one is out, a
+//! key that is remembered costs an allocation, and every request is routed twice.
 
 use std::sync::Arc;
 use std::time::Duration;
