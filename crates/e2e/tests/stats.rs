@@ -374,7 +374,8 @@ fn a_pool_without_a_living_shard_is_not_ready() {
     let dead = FakeServer::start(Answer::Close);
     let living = FakeServer::start(Answer::index(0));
     let cache = |name: &str, servers: &[std::net::SocketAddr]| {
-        OwnPool::cache(name, servers).key("eject", "{failure_limit: 1, retry_after: 300, empty_on_return: false}")
+        OwnPool::cache(name, servers)
+            .key("eject", "{failure_limit: 1, retry_after: 300, empty_on_return: false}")
     };
     let pools = [
         cache("lost", &[dead.addr()]),
