@@ -2,6 +2,10 @@
 //!
 //! A connection that waits owns no memory here: a drained [`Buffer`] goes back to the [`BufferPool`], and the pool
 //! itself shrinks to what the last second needed.
+//!
+//! The pool has two shelves, because a buffer that has grown would be lent on, and a thousand replies of a few bytes that
+//! wait for their turn would each hold tens of kilobytes. Small ones are all of one size, and are lent first; who needs
+//! more changes his for a large one.
 
 /// Capacity of a buffer as it is first handed out, in bytes. Small, because a thousand sessions may each hold one reply.
 const FIRST_CAPACITY: usize = 2 * 1024;
@@ -53,26 +57,49 @@ impl Buffer {
 /// The buffers of one worker that nobody uses at the moment.
 #[derive(Debug, Default)]
 pub struct BufferPool {
+    small: Shelf,
+    large: Shelf,
+}
+
+/// Free buffers of one kind.
+#[derive(Debug, Default)]
+struct Shelf {
     free: Vec<Vec<u8>>,
-    /// The fewest free buffers since the last [`BufferPool::shrink`]: nobody needed those.
+    /// The fewest free buffers since the last [`Shelf::shrink`]: nobody needed those.
     fewest_free: usize,
 }
 
 impl BufferPool {
-    /// Appends `bytes` to `buffer`, lending it memory first if it has none.
+    /// Appends `bytes` to `buffer`, lending it memory first if it has none, or too little.
     #[inline]
     pub fn append(&mut self, buffer: &mut Buffer, bytes: &[u8]) {
-        self.lend(buffer).extend_from_slice(bytes);
+        if buffer.bytes.capacity() - buffer.bytes.len() < bytes.len() {
+            self.make_room(buffer, bytes.len());
+        }
+        buffer.bytes.extend_from_slice(bytes);
     }
 
     /// The vector of `buffer` to append to, with memory lent if it had none.
     #[inline]
     pub fn lend<'b>(&mut self, buffer: &'b mut Buffer) -> &'b mut Vec<u8> {
         if buffer.bytes.capacity() == 0 {
-            buffer.bytes = self.free.pop().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY));
-            self.fewest_free = self.fewest_free.min(self.free.len());
+            buffer.bytes = self.small.take().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY));
         }
         &mut buffer.bytes
+    }
+
+    /// Lends memory to a buffer that has none, or changes the memory of a small one for that of a large one, if there is
+    /// one; only what was not consumed moves. Should it be too little still, the vector grows by itself.
+    #[inline(never)]
+    fn make_room(&mut self, buffer: &mut Buffer, more: usize) {
+        if buffer.bytes.len() + more <= FIRST_CAPACITY {
+            self.lend(buffer);
+        } else if buffer.bytes.capacity() <= FIRST_CAPACITY
+            && let Some(mut large) = self.large.take()
+        {
+            large.extend_from_slice(buffer.as_slice());
+            self.release(std::mem::replace(buffer, Buffer { bytes: large, start: 0 }));
+        }
     }
 
     /// Takes the memory of `buffer` back if it is drained.
@@ -84,26 +111,43 @@ impl BufferPool {
     }
 
     /// Takes the memory of `buffer` back, with whatever is in it.
+    #[inline]
     pub fn release(&mut self, buffer: Buffer) {
         let mut bytes = buffer.bytes;
-        if bytes.capacity() != 0 && bytes.capacity() <= KEPT_CAPACITY {
-            bytes.clear();
-            self.free.push(bytes);
+        bytes.clear();
+        if bytes.capacity() == FIRST_CAPACITY {
+            self.small.free.push(bytes);
+        } else if bytes.capacity() > FIRST_CAPACITY && bytes.capacity() <= KEPT_CAPACITY {
+            self.large.free.push(bytes);
         }
     }
 
     /// Gives back to the allocator what no connection needed since the last call. Called about once a second.
     pub fn shrink(&mut self) {
-        let surplus = self.fewest_free.min(self.free.len());
-        self.free.truncate(self.free.len() - surplus);
-        self.free.shrink_to(self.free.len() * 2);
-        self.fewest_free = self.free.len();
+        self.small.shrink();
+        self.large.shrink();
     }
 
     /// Bytes of memory that lie in the pool unused.
     #[cfg(test)]
     pub fn idle_bytes(&self) -> usize {
-        self.free.iter().map(Vec::capacity).sum()
+        self.small.free.iter().chain(&self.large.free).map(Vec::capacity).sum()
+    }
+}
+
+impl Shelf {
+    #[inline]
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let taken = self.free.pop();
+        self.fewest_free = self.fewest_free.min(self.free.len());
+        taken
+    }
+
+    fn shrink(&mut self) {
+        let surplus = self.fewest_free.min(self.free.len());
+        self.free.truncate(self.free.len() - surplus);
+        self.free.shrink_to(self.free.len() * 2);
+        self.fewest_free = self.free.len();
     }
 }
 
@@ -140,6 +184,23 @@ mod tests {
         pool.shrink();
         pool.shrink();
         assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn what_waits_in_small_pieces_holds_small_buffers_whatever_was_lent_before() {
+        let mut pool = BufferPool::default();
+        // All have been large once.
+        let mut buffers: Vec<Buffer> = (0..100).map(|_| Buffer::default()).collect();
+        buffers.iter_mut().for_each(|buffer| pool.append(buffer, &[0; 40_000]));
+        buffers.drain(..).for_each(|buffer| pool.release(buffer));
+        let mut waiting: Vec<Buffer> = (0..1000).map(|_| Buffer::default()).collect();
+        waiting.iter_mut().for_each(|buffer| pool.append(buffer, b"$1\r\nx\r\n"));
+        assert!(waiting.iter().all(|buffer| buffer.bytes.capacity() == FIRST_CAPACITY));
+        // And one that grows takes a large one, with what it held.
+        waiting[0].consume(1);
+        pool.append(&mut waiting[0], &[7; FIRST_CAPACITY]);
+        assert_eq!(waiting[0].as_slice(), [&b"1\r\nx\r\n"[..], &[7; FIRST_CAPACITY]].concat());
+        assert!(waiting[0].bytes.capacity() >= 40_000);
     }
 
     #[test]
