@@ -11,19 +11,24 @@
 //! Contestants alternate inside a round, and a ratio is taken inside a round only: what the machine does
 //! beside it moves both sides. All processes run on the same two cores.
 //!
-//! Does not measure networks or many cores: everything is on loopback. Memory under 10,000 connections,
-//! reloads and faults have tests of their own.
+//! `--memory` measures what 10,000 connections cost in memory instead, and writes a page of its own.
+//!
+//! Does not measure networks or many cores: everything is on loopback. Reloads and faults have tests of their own.
 
 #[path = "proxies/contestant.rs"]
 mod contestant;
 #[path = "proxies/cost.rs"]
 mod cost;
+#[path = "proxies/crowd.rs"]
+mod crowd;
 #[path = "proxies/forwarder.rs"]
 mod forwarder;
 #[path = "proxies/load.rs"]
 mod load;
 #[path = "proxies/machine.rs"]
 mod machine;
+#[path = "proxies/memory.rs"]
+mod memory;
 #[path = "proxies/metric.rs"]
 mod metric;
 #[path = "proxies/options.rs"]
@@ -80,6 +85,12 @@ fn bench(options: &Options) -> Fallible<bool> {
         return check(&Record::read(&options::in_repository(file))?, options.at_most);
     }
     machine::keep_to_cores(options.cores)?;
+    if options.memory {
+        let page = options.out(&machine::today()?);
+        write_page(&page, &memory::run(options)?)?;
+        eprintln!("bench: wrote {}", page.display());
+        return Ok(true);
+    }
     let record = rounds::run(options)?;
     write(&record, &options.out(&machine::today()?))?;
     for fault in &record.faults {
@@ -108,12 +119,16 @@ fn write(record: &Record, page: &Path) -> Fallible<()> {
     let plot_file = page.with_extension("svg");
     let raw_file = page.with_extension("json");
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if let Some(dir) = page.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
+    write_page(page, &report::markdown(record, &name(&plot_file), &name(&raw_file)))?;
     record.write(&raw_file)?;
     std::fs::write(&plot_file, plot::svg(record))?;
-    std::fs::write(page, report::markdown(record, &name(&plot_file), &name(&raw_file)))?;
     eprintln!("bench: wrote {} (with .json and .svg beside it)", page.display());
     Ok(())
+}
+
+fn write_page(file: &Path, page: &str) -> Fallible<()> {
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    Ok(std::fs::write(file, page)?)
 }

@@ -18,6 +18,11 @@ pub const DIRECT: &str = "direct";
 /// Twemproxy's flags, for whoever is started in its place.
 const TWEMPROXY_FLAGS: &str = "-c {conf} -o {log} -a 127.0.0.1 -s {stats}";
 
+/// Usual time limit of servers, milliseconds.
+const TIMEOUT: u32 = 400;
+/// The same where servers are stopped meanwhile.
+const LONG_TIMEOUT: u32 = 60_000;
+
 /// Somebody who is measured.
 #[derive(Clone, Debug)]
 pub struct Contestant {
@@ -25,6 +30,8 @@ pub struct Contestant {
     pub name: String,
     /// Words of its command, with `{…}` unfilled; empty for [`DIRECT`].
     command: Vec<String>,
+    /// Its servers must answer within this, milliseconds.
+    timeout: u32,
 }
 
 /// A contestant given on the command line as `NAME=COMMAND`.
@@ -66,14 +73,11 @@ pub fn chosen(names: &[String], peers: &[Peer]) -> Fallible<Vec<Contestant>> {
 
     let mut all = Vec::new();
     if wanted(NUTCRACKER) {
-        let program = Nutcracker::program();
-        all.push(Contestant::new(NUTCRACKER, &format!("{} {TWEMPROXY_FLAGS}", program.display())));
+        all.push(Contestant::nutcracker());
     }
     for (name, workers) in [(ours[0], "--workers 1"), (ours[1], "")] {
         if wanted(name) {
-            let program = ShoalProxy::program();
-            let command = "proxy --nutcracker {conf} -o {log} -s {stats}";
-            all.push(Contestant::new(name, &format!("{} {command} {workers}", program.display())));
+            all.push(Contestant::shoal(name, workers));
         }
     }
     if wanted("floor") {
@@ -88,15 +92,31 @@ pub fn chosen(names: &[String], peers: &[Peer]) -> Fallible<Vec<Contestant>> {
     Ok(all)
 }
 
+/// Those whose memory is compared, with one worker and with two.
+pub fn for_memory() -> Vec<Contestant> {
+    let shoal = |workers| Contestant::shoal(&format!("shoal-{workers}"), &format!("--workers {workers}"));
+    let all = [Contestant::nutcracker(), shoal(1), shoal(2)];
+    all.into_iter().map(|contestant| Contestant { timeout: LONG_TIMEOUT, ..contestant }).collect()
+}
+
 impl Contestant {
+    fn nutcracker() -> Self {
+        Self::new(NUTCRACKER, &format!("{} {TWEMPROXY_FLAGS}", Nutcracker::program().display()))
+    }
+
+    fn shoal(name: &str, workers: &str) -> Self {
+        let command = "proxy --nutcracker {conf} -o {log} -s {stats}";
+        Self::new(name, &format!("{} {command} {workers}", ShoalProxy::program().display()))
+    }
+
     fn new(name: &str, command: &str) -> Self {
         let command = command.split_whitespace().map(str::to_owned).collect();
-        Self { name: name.to_owned(), command }
+        Self { name: name.to_owned(), command, timeout: TIMEOUT }
     }
 
     /// What it says of its version, where it is a program that knows `--version`.
     pub fn version(&self) -> Option<String> {
-        if !["nutcracker", "shoal"].contains(&self.name.as_str()) {
+        if !["nutcracker", "shoal", "shoal-1"].contains(&self.name.as_str()) {
             return None;
         }
         let output = std::process::Command::new(self.command.first()?).arg("--version").output().ok()?;
@@ -113,7 +133,7 @@ impl Contestant {
         };
         let port = ports::free();
         let conf = dir.join("nutcracker.yml");
-        std::fs::write(&conf, configuration(port, servers))?;
+        std::fs::write(&conf, configuration(port, servers, self.timeout))?;
         let log = dir.join("log");
         let words = self.command[1..].iter().flat_map(|word| match word.as_str() {
             "{servers}" => servers.to_vec(),
@@ -152,9 +172,9 @@ impl Started {
 
 /// One pool in Twemproxy's form. Servers have names, so that keys live at the same shard in every run,
 /// whatever the ports.
-fn configuration(port: u16, servers: &[String]) -> String {
+fn configuration(port: u16, servers: &[String], timeout: u32) -> String {
     let mut yaml = format!(
-        "bench:\n  listen: 127.0.0.1:{port}\n  redis: true\n  hash: fnv1a_64\n  distribution: ketama\n  timeout: 400\n  servers:\n"
+        "bench:\n  listen: 127.0.0.1:{port}\n  redis: true\n  hash: fnv1a_64\n  distribution: ketama\n  timeout: {timeout}\n  servers:\n"
     );
     for (number, server) in servers.iter().enumerate() {
         yaml.push_str(&format!("    - {server}:1 shard{number}\n"));

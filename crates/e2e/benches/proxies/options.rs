@@ -41,12 +41,20 @@ pub struct Options {
     #[arg(long)]
     pub syscalls: bool,
 
+    /// Measure memory under many connections instead; three rounds unless told otherwise.
+    #[arg(long, conflicts_with_all = ["workloads", "contestants", "peers", "syscalls", "check"])]
+    pub memory: bool,
+
+    /// With --memory: how many clients connect.
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "memory")]
+    pub clients: usize,
+
     /// How many cores servers, load and proxy share.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: u16,
 
     /// The page to write; raw figures (.json) and plot (.svg) go beside it
-    /// [default: docs/measurements/DATE-proxy-bench.md].
+    /// [default: docs/measurements/DATE-proxy-bench.md, or DATE-memory.md].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -71,12 +79,18 @@ pub fn read() -> Options {
 impl Options {
     /// How often each contestant runs each workload.
     pub fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 2 } else { 5 })
+        self.rounds.unwrap_or(match (self.memory, self.quick) {
+            (true, true) => 1,
+            (true, false) => 3,
+            (false, true) => 2,
+            (false, false) => 5,
+        })
     }
 
     /// The page to write on the day `today`.
     pub fn out(&self, today: &str) -> PathBuf {
-        let usual = || PathBuf::from(format!("docs/measurements/{today}-proxy-bench.md"));
+        let what = if self.memory { "memory" } else { "proxy-bench" };
+        let usual = || PathBuf::from(format!("docs/measurements/{today}-{what}.md"));
         in_repository(&self.out.clone().unwrap_or_else(usual))
     }
 }

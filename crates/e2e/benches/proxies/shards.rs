@@ -52,6 +52,16 @@ impl Shards {
         self.servers.iter().map(RedisServer::pid).collect()
     }
 
+    /// Stops them (`SIGSTOP`): they answer nothing.
+    pub fn stop(&self) {
+        self.servers.iter().for_each(RedisServer::stop);
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) {
+        self.servers.iter().for_each(RedisServer::resume);
+    }
+
     /// Lets the servers count from 0.
     pub fn reset(&self) {
         for server in &self.servers {
