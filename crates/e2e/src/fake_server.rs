@@ -23,6 +23,10 @@ pub enum Answer {
     Bytes(Vec<u8>),
     /// Nothing, and the connection stays open.
     Silence,
+    /// These bytes, and then the end of the connection.
+    Last(Vec<u8>),
+    /// These bytes as soon as somebody connects, who has asked for nothing yet; then to each command as well.
+    Unasked(Vec<u8>),
     /// The end of the connection.
     Close,
     /// A reset of the connection.
@@ -169,7 +173,13 @@ impl Loop {
                     STOP => return Ok(()),
                     LISTENER => {
                         accepted += 1;
-                        let connection = self.accept(accepted)?;
+                        let mut connection = self.accept(accepted)?;
+                        if let Answer::Unasked(bytes) =
+                            &*self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+                        {
+                            // Who has gone by now is seen when it is read from.
+                            let _ = connection.write_all(bytes);
+                        }
                         let token = accepted + BEFORE_CONNECTIONS;
                         match &connection.socket {
                             Socket::Tcp(socket) => watch(socket, token)?,
@@ -235,7 +245,12 @@ impl Connection {
             });
             match answer {
                 _ if by_itself => replies.extend_from_slice(b"+OK\r\n"),
-                Answer::Bytes(bytes) => replies.extend_from_slice(bytes),
+                Answer::Bytes(bytes) | Answer::Unasked(bytes) => replies.extend_from_slice(bytes),
+                Answer::Last(bytes) => {
+                    replies.extend_from_slice(bytes);
+                    self.write_all(&replies)?;
+                    return Err(ErrorKind::ConnectionAborted.into());
+                }
                 Answer::Silence => {}
                 Answer::Close => return Err(ErrorKind::ConnectionAborted.into()),
                 Answer::Reset => return self.reset(),
@@ -245,9 +260,13 @@ impl Connection {
             at += len;
         }
         self.read.extend_from_slice(&read[at..]);
+        self.write_all(&replies)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.socket {
-            Socket::Tcp(socket) => socket.write_all(&replies),
-            Socket::Unix(socket) => socket.write_all(&replies),
+            Socket::Tcp(socket) => socket.write_all(bytes),
+            Socket::Unix(socket) => socket.write_all(bytes),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod cases;
 pub mod escape;
 pub mod fake_server;
 pub mod link;
+pub mod neighbours;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -27,6 +28,7 @@ pub mod workplace;
 
 pub use fake_server::{Answer, FakeServer};
 pub use link::Link;
+pub use neighbours::Neighbours;
 pub use process::Process;
 pub use proxy::{Config, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, ShoalProxy};
 pub use raw_client::{End, RawClient};

@@ -42,6 +42,17 @@ pub trait Proxy: Send {
         self.running().process.pid()
     }
 
+    /// Memory that it holds at the moment (`VmRSS`), in KiB.
+    ///
+    /// # Panics
+    /// When it is gone.
+    fn memory_kib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// What the statistics port says, as it says it.
     ///
     /// # Panics
