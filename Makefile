@@ -33,7 +33,8 @@ bench: ## measure against nutcracker, the floor and direct clients; writes a pag
 	@cargo build --release -p shoal-cli
 	@cargo bench -p shoal-e2e --bench proxies -- --syscalls
 
-measure: bench ## what an issue asks to see in times: so far the bench
+measure: bench ## what an issue asks to see in figures: the bench, memory with 10,000 connections
+	@cargo bench -p shoal-e2e --bench proxies -- --memory
 
 fuzz: ## fuzz one target for T seconds, on nightly: make fuzz TARGET=request T=60
 	@tools/fuzz "$(TARGET)" "$(or $(T),60)"
