@@ -332,7 +332,8 @@ impl Silent {
         let mut piece = vec![0; 64 * 1024];
         let end = Instant::now() + wait::DEADLINE * 3;
         loop {
-            if self.said % self.request.len() != 0 {
+            let is_between = self.said.is_multiple_of(self.request.len());
+            if !is_between {
                 self.say();
             }
             match self.socket.read(&mut piece) {
@@ -348,8 +349,7 @@ impl Silent {
                 }
                 Err(error) => panic!("it was cut after {heard} bytes: {error}"),
             }
-            if self.said % self.request.len() == 0 && heard == self.said / self.request.len() * replies.len()
-            {
+            if is_between && heard == self.said / self.request.len() * replies.len() {
                 return;
             }
             assert!(Instant::now() < end, "{heard} bytes of replies to {} of requests", self.said);
