@@ -187,7 +187,7 @@ fn random_bytes_harm_nobody() {
     neighbours.rounds(3);
     neighbours.end();
     gives_back(&demo, before);
-    assert_eq!(metric(&demo, "shoal_sessions"), 0);
+    wait::until("all are gone", || (metric(&demo, "shoal_sessions") == 0).then_some(()));
 }
 
 #[test]
