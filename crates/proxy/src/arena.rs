@@ -23,11 +23,16 @@ impl Key {
 
 const GENERATION_MASK: u32 = u32::MAX >> 1;
 
+/// So many places are never given back.
+const KEPT: usize = 64;
+
 /// A vector with holes, whose places are used again under new generations.
 #[derive(Debug)]
 pub struct Arena<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    /// The generation of new places: later than that of any place that was given back.
+    first_generation: u32,
 }
 
 #[derive(Debug)]
@@ -38,7 +43,7 @@ struct Place<T> {
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Arena { places: Vec::new(), free: Vec::new() }
+        Arena { places: Vec::new(), free: Vec::new(), first_generation: 0 }
     }
 }
 
@@ -51,8 +56,9 @@ impl<T> Arena<T> {
             return Key { index, generation: place.generation };
         }
         let index = self.places.len() as u32;
-        self.places.push(Place { generation: 0, value: Some(value) });
-        Key { index, generation: 0 }
+        let generation = self.first_generation;
+        self.places.push(Place { generation, value: Some(value) });
+        Key { index, generation }
     }
 
     /// Takes the entry out, if it is still there.
@@ -83,6 +89,25 @@ impl<T> Arena<T> {
             .and_then(|place| place.value.as_mut())
     }
 
+    /// Gives the memory of the last places back while nothing is in them.
+    pub fn shrink(&mut self) {
+        let last = self.places.iter().rposition(|place| place.value.is_some()).map_or(0, |last| last + 1);
+        if last * 2 > self.places.len() || self.places.len() <= KEPT {
+            return;
+        }
+        for place in self.places.drain(last..) {
+            self.first_generation = self.first_generation.max(place.generation);
+        }
+        self.places.shrink_to_fit();
+        self.free.retain(|&index| (index as usize) < last);
+        self.free.shrink_to_fit();
+    }
+
+    /// How many places there are, used and unused.
+    pub fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// How many entries there are.
     pub fn count(&self) -> usize {
         self.places.len() - self.free.len()
@@ -94,6 +119,11 @@ impl<T> Arena<T> {
             let key = Key { index: index as u32, generation: place.generation };
             place.value.as_ref().map(|value| (key, value))
         })
+    }
+
+    /// All entries to change, in the order of their places.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|place| place.value.as_mut())
     }
 
     /// The keys of all entries, in the order of their places.
@@ -117,5 +147,17 @@ mod tests {
         assert_eq!(arena.remove(first), None);
         assert_eq!(arena.get(second), Some(&"second"));
         assert_eq!(Key::from_bits(second.to_bits()), second);
+    }
+
+    #[test]
+    fn places_that_were_given_back_come_again_under_new_keys() {
+        let mut arena = Arena::default();
+        let old: Vec<Key> = (0..1000).map(|number| arena.insert(number)).collect();
+        old[1..].iter().for_each(|&key| assert!(arena.remove(key).is_some()));
+        arena.shrink();
+        assert_eq!((arena.places(), arena.count()), (1, 1));
+        let new: Vec<Key> = (0..1000).map(|number| arena.insert(number)).collect();
+        assert!(old[1..].iter().all(|&key| arena.get(key).is_none()));
+        assert!(new.iter().all(|&key| arena.get(key).is_some()) && arena.get(old[0]) == Some(&0));
     }
 }

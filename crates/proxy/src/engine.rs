@@ -405,6 +405,11 @@ impl Engine {
         self.upstreams.iter().any(|(_, upstream)| opening(upstream.phase))
     }
 
+    /// How many places for sessions there are: above it no index of a session's key is in use.
+    pub fn session_places(&self) -> usize {
+        self.sessions.places()
+    }
+
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.sessions.count()

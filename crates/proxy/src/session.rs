@@ -245,6 +245,13 @@ impl Session {
         }
     }
 
+    /// Gives back the memory of slots while there are none, so that a connection that waits owns nothing.
+    pub fn shrink(&mut self) {
+        if self.slots.is_empty() {
+            self.slots = VecDeque::new();
+        }
+    }
+
     /// Bytes of replies that are unsent or wait for their turn.
     pub fn owed(&self) -> usize {
         self.output.len() + self.parked

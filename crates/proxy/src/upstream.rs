@@ -225,6 +225,19 @@ impl Upstream {
         self.pace.sent();
     }
 
+    /// Bytes of requests sent since the connection began.
+    #[inline]
+    pub fn was_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Gives back the memory of a long queue that is over.
+    pub fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.queue.shrink_to(16);
+        }
+    }
+
     /// Unsent bytes above which sessions with requests for it are held.
     #[inline]
     pub fn output_max(&self) -> usize {

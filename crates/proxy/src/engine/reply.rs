@@ -61,6 +61,12 @@ impl Engine {
                 Phase::Idle(_) | Phase::Connecting => return,
             }
             let pending = match upstream.queue.front() {
+                // Whoever asks next must not be given what a server said of itself.
+                Some(pending) if pending.end > upstream.was_sent() && !upstream.receiving => {
+                    let what = "a reply to a request that it was not sent yet".to_owned();
+                    self.handle_upstream_failed(key, &Failure::Garbage(what));
+                    return;
+                }
                 Some(pending) if !pending.forsaken || last => *pending,
                 Some(_) => continue,
                 None => {

@@ -626,6 +626,7 @@ fn hello_waits_for_the_replies_before_it_and_then_uses_upstreams_of_its_own() {
     engine.handle_session_bytes(key, &[&get[..], hello, get].concat());
     let Some(Action::Connect(resp2)) = engine.poll_action() else { panic!("no connection is asked for") };
     engine.handle_upstream_connected(resp2);
+    assert_eq!(cases::sent(&mut engine), get);
     assert_eq!(drained(&mut engine, key), "");
     assert!(!engine.wants_bytes(key));
     engine.handle_upstream_bytes(resp2, b"$-1\r\n");

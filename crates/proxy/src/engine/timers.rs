@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::failure::Failure;
+use crate::session::Session;
 use crate::settings::Dialect;
 use crate::time::Time;
-use crate::upstream::Phase;
+use crate::upstream::{Phase, Upstream};
 
 /// How often unused memory goes back.
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +32,7 @@ impl Engine {
         }
         if self.now >= self.next_shrink {
             self.next_shrink = self.now + SHRINK_EVERY;
-            self.buffers.shrink();
+            self.shrink();
             self.tend_dedicated();
             self.publish();
         }
@@ -45,6 +46,15 @@ impl Engine {
             self.expire();
         }
         self.look_for_leavers();
+    }
+
+    /// Gives memory back that nobody has needed of late.
+    fn shrink(&mut self) {
+        self.buffers.shrink();
+        self.sessions.shrink();
+        self.upstreams.shrink();
+        self.sessions.iter_mut().for_each(Session::shrink);
+        self.upstreams.iter_mut().for_each(Upstream::shrink);
     }
 
     /// Notes that a request was queued now, so that its deadline is looked at in time.

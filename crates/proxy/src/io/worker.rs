@@ -150,6 +150,10 @@ impl Worker {
             }
             self.engine.handle_timeout();
             self.flush();
+            if self.sessions.len() > self.engine.session_places() {
+                self.sessions.truncate(self.engine.session_places());
+                self.sessions.shrink_to_fit();
+            }
             self.answer_gates();
             self.parted.close_late(self.epoch.elapsed());
         }

@@ -168,3 +168,23 @@ fn a_reload_without_a_pool_ends_its_sessions_when_they_have_their_replies() {
     assert_eq!(drained(&mut engine, key), "$-1\r\n");
     assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
 }
+
+#[test]
+fn a_reply_too_many_is_given_to_nobody() {
+    let (mut engine, first) = engine(PoolSettings { gather: true, ..one_lane(Dialect::Shoal) });
+    let second = engine.open_session(0, "model".into());
+    engine.handle_session_bytes(first, &request(&[b"GET", b"a"]));
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_session_bytes(second, &request(&[b"GET", b"a"]));
+    assert_eq!(sent(&mut engine), b"", "the second waits for the answer to the first");
+    engine.handle_upstream_bytes(upstream, b"$1\r\n1\r\n$5\r\nwrong\r\n");
+    let mut said = BTreeMap::new();
+    while let Some(session) = engine.poll_session() {
+        let output = engine.session_output(session).to_vec();
+        engine.handle_session_sent(session, output.len());
+        said.insert(session, String::from_utf8(output).unwrap());
+    }
+    assert_eq!(said[&first], "$1\r\n1\r\n");
+    assert!(said[&second].contains("was not sent yet"), "{said:?}");
+}

@@ -92,6 +92,7 @@ fn half_a_request_is_waited_for_until_the_last_call_and_a_server_for_ever() {
     engine.handle_session_bytes(waits, b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n");
     let Some(Action::Connect(upstream)) = engine.poll_action() else { panic!("no connection") };
     engine.handle_upstream_connected(upstream);
+    cases::sent(&mut engine);
     engine.handle_session_bytes(half, b"*2\r\n$3\r\nGET");
     engine.handle_session_bytes(whole, b"*1\r\n$4\r\nPI");
     engine.leave(leave(SECOND, SECOND));
