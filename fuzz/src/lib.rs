@@ -8,9 +8,10 @@ use std::path::Path;
 use shoal_proxy::config::from_proxy_yml;
 use shoal_proxy::hand_over::giver::Wants;
 use shoal_proxy::hand_over::{Decoder, Fault, Giver, Message, Taker};
+use shoal_proxy::slow_log;
 use shoal_resp::command::{self, Command, Keys};
 use shoal_resp::{Delimiter, Fed, Parsed, Progress, RequestLimits, Span};
-use shoal_telemetry::http::parse_head;
+use shoal_telemetry::http::{Query, parse_head};
 use shoal_topology::{Router, Topology, nutcracker};
 
 pub use session::session;
@@ -70,10 +71,24 @@ pub fn command(bytes: &[u8]) {
             assert!(found.sub_name().as_bytes().eq_ignore_ascii_case(sub), "{sub:?} found {found:?}");
         }
     }
+    assert_named(request, &args);
     // Names are hard to come by for a fuzzer: the request is held against the rules of all commands.
     for container in command::all() {
         for command in [container].into_iter().chain(container.subs) {
             assert_keys_are_arguments(command, request, &args);
+        }
+    }
+}
+
+/// The slow log names a request by words of its own, however its bytes are cut, and keeps no more of them than it says.
+fn assert_named(request: &[u8], args: &[Span]) {
+    for cut in [request.len(), request.len() / 2, request.len() * 7 / 8] {
+        let Some(named) = slow_log::name(&request[..cut]) else { continue };
+        assert!(named.command.is_ascii());
+        if let Some(key) = named.key {
+            let is_word = |word: &[u8]| word.len() == named.key_bytes && slow_log::shown(word) == key;
+            assert!(args.iter().any(|span| is_word(span.of(request))), "{key} is no word of it");
+            assert!(key.len() <= 4 * slow_log::KEY_MAX);
         }
     }
 }
@@ -175,6 +190,14 @@ pub fn http(bytes: &[u8]) {
     if let Ok(Some(head)) = &whole {
         assert!(head.request.path.starts_with('/') && head.request.body.is_empty());
         assert!(head.body_at <= bytes.len().min(HEAD_MAX) && head.body_bytes <= BODY_MAX);
+        // Each parameter can be taken once, and then nothing is left.
+        if let Ok(mut query) = Query::parse(&head.request.query) {
+            while let Err(unknown) = query.clone().finish(&[]) {
+                let name = unknown.trim_start_matches("there is no parameter ");
+                let name = name.strip_suffix(" here, and no other").expect("the name of a parameter");
+                assert!(query.text(name).is_some() && query.text(name).is_none(), "{name:?}");
+            }
+        }
     }
     for cut in (0..bytes.len()).step_by(1 + bytes.len() / 16) {
         let early = parse_head(&bytes[..cut], HEAD_MAX, BODY_MAX);

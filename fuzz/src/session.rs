@@ -18,7 +18,9 @@ use shoal_proxy::engine::reconfigure::follow_health;
 use shoal_proxy::engine::{Action, Engine, Parts, Pools, SessionEnd};
 use shoal_proxy::failure::Failure;
 use shoal_proxy::health::Health;
-use shoal_proxy::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret};
+use shoal_proxy::settings::{
+    Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, SlowLogSettings,
+};
 use shoal_proxy::stats::WorkerStats;
 use shoal_proxy::time::Time;
 use shoal_resp::{Delimiter, Fed, Parsed, RequestLimits, Span, encode};
@@ -566,6 +568,8 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         ejection: cache.then_some(ejection),
         client_stall_timeout: Duration::from_millis(50),
         gather: !is(5),
+        // Every request is slow, so that all are named.
+        slow_log: SlowLogSettings { slower_than: Duration::ZERO, entries: 3 },
         multi_key: if is(6) { MultiKey::AsNutcracker } else { MultiKey::Refuse },
         dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },
     }

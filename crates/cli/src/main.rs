@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod daemon;
+mod inspect;
 mod nutcracker;
 mod proxy;
 mod up;
@@ -20,7 +21,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve pools: clients on one side, their shards on the other
-    Proxy(proxy::Arguments),
+    Proxy(Box<proxy::Arguments>),
     /// Start a demo on this machine: eight Redis servers, two pools, one proxy
     Up(up::Arguments),
 }
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         return nutcracker::main();
     }
     let result = match Arguments::parse().command {
-        Command::Proxy(arguments) => proxy::run(arguments),
+        Command::Proxy(arguments) => proxy::run(*arguments),
         Command::Up(arguments) => up::run(arguments),
     };
     match result {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use clap::error::ErrorKind;
-use shoal_proxy::process::{Process, Stopped, check_names, log};
+use shoal_proxy::process::{AdminAddress, Process, Stopped, check_names, log};
 use shoal_proxy::succession::DRAIN_TIMEOUT;
 
 use crate::proxy::{self, MultiKeyArgument, SuccessionArguments};
@@ -65,9 +65,12 @@ struct Arguments {
     /// Shoal's own: what commands do whose keys lie on several servers
     #[arg(long, value_enum, default_value = "refuse", value_name = "HOW")]
     multi_key: MultiKeyArgument,
-    /// Shoal's own: host:port of /metrics, /healthz and /readyz (default: none)
+    /// Shoal's own: the admin port, host:port or /path of a unix socket (default: none)
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
+    /// Shoal's own: let other machines reach the admin port
+    #[arg(long)]
+    admin_exposed: bool,
     #[command(flatten)]
     succession: SuccessionArguments,
 }
@@ -151,7 +154,7 @@ fn serve(file: &Path, arguments: Arguments) -> Result<Stopped> {
         settings,
         reread: Box::new(reread),
         stats: Some(proxy::resolve(&format!("{}:{}", arguments.stats_addr, arguments.stats_port))?),
-        admin: arguments.admin.as_deref().map(proxy::resolve).transpose()?,
+        admin: AdminAddress::parse(arguments.admin.as_deref().unwrap_or("none"), arguments.admin_exposed)?,
         seed: None,
         pid_file: arguments.pid_file,
         succession,

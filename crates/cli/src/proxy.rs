@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use shoal_proxy::config::{self, ProxyConfig};
-use shoal_proxy::process::{Process, check_names, log};
+use shoal_proxy::process::{AdminAddress, Process, check_names, log};
 use shoal_proxy::settings::{MultiKey, Settings};
 use shoal_proxy::succession::{DRAIN_TIMEOUT, Succession, TakeOver};
+
+use crate::inspect;
 
 /// Examples of calls, shown by `--help`.
 const EXAMPLES: &str = "\
@@ -24,6 +26,8 @@ Examples:
                                                         be the next process: after an upgrade, nobody is refused
   shoal proxy --config config/proxy.yml --hand-over /run/shoal/proxy.sock --take-over=if-running
                                                         the same, or start as any if nobody runs
+  shoal proxy sessions --order output_bytes             ask a running proxy which clients do not read their replies
+  shoal proxy slowlog --admin /run/shoal/admin.sock     ask one that listens on a unix socket what was slow
 
 Signals: SIGINT stops, SIGTERM lets clients leave first (for drain_timeout at
 most; a second one stops, and with --nutcracker the first), SIGHUP opens the log
@@ -32,8 +36,11 @@ level.";
 
 /// What `shoal proxy` takes.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
+    /// Instead of serving: ask a running proxy
+    #[command(subcommand)]
+    ask: Option<inspect::Verb>,
     /// Our own configuration file
     #[arg(long, value_name = "FILE", required_unless_present = "nutcracker", conflicts_with = "nutcracker")]
     config: Option<PathBuf>,
@@ -46,9 +53,12 @@ pub struct Arguments {
     /// Event loops [default: what the file says, else the cores that this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     workers: Option<u16>,
-    /// host:port of /metrics, /healthz and /readyz; `none` for no such port [default: 127.0.0.1:9180]
+    /// The admin port: host:port, /path of a unix socket, or `none` [default: 127.0.0.1:9180]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
+    /// Let other machines reach the admin port: whoever does sees keys and can end clients
+    #[arg(long)]
+    admin_exposed: bool,
     /// Port of the statistics in Twemproxy's form [default with --nutcracker: 22222]
     #[arg(long, short = 's', value_name = "PORT")]
     stats_port: Option<u16>,
@@ -149,14 +159,16 @@ impl From<MultiKeyArgument> for MultiKey {
     }
 }
 
-/// Written for the address of `/metrics` where it is not to be served.
-const NO_PORT: &str = "none";
-
 /// Serves, or checks the configuration.
-pub fn run(arguments: Arguments) -> Result<()> {
+pub fn run(mut arguments: Arguments) -> Result<()> {
+    if let Some(verb) = arguments.ask.take() {
+        return inspect::run(verb);
+    }
     let config = arguments.read()?;
     let own = arguments.config.is_some();
     let succession = arguments.succession.mean(config.hand_over.as_deref(), config.drain_timeout, own)?;
+    let admin = arguments.admin.as_deref().unwrap_or(&config.admin);
+    let admin = AdminAddress::parse(admin, arguments.admin_exposed || config.admin_exposed)?;
     if arguments.check {
         check_names(&config.settings)?;
         let (pools, workers) = (config.settings.pools.len(), config.settings.workers);
@@ -174,10 +186,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let process = Process {
         settings: config.settings,
         stats: stats.as_deref().map(resolve).transpose()?,
-        admin: match arguments.admin.as_deref().unwrap_or(&config.admin) {
-            NO_PORT => None,
-            address => Some(resolve(address)?),
-        },
+        admin,
         seed: arguments.random_seed,
         pid_file: arguments.pid_file.clone(),
         succession,
@@ -197,6 +206,7 @@ impl Arguments {
             (None, Some(path)) => ProxyConfig {
                 settings: read_nutcracker(path, cores(), self.multi_key.into())?,
                 admin: config::ADMIN.to_owned(),
+                admin_exposed: false,
                 stats: Some(format!("{}:22222", self.stats_addr)),
                 hand_over: None,
                 drain_timeout: DRAIN_TIMEOUT,

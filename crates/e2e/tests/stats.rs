@@ -414,7 +414,7 @@ fn what_is_not_there_is_said_so() {
     let workplace = Workplace::new();
     let server = FakeServer::start(Answer::index(0));
     let proxy = OwnProxy::start(&workplace, 1, &[OwnPool::storage("demo", &[server.addr()])]);
-    assert_eq!(proxy.get("/").0, 404);
+    assert_eq!(proxy.get("/nothing").0, 404);
     assert_eq!(proxy.get("/metrics/x").0, 404);
     for request in [
         "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",

@@ -36,6 +36,21 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// A copy of `bytes`, in as much memory as they need.
+    pub fn of(bytes: &[u8]) -> Buffer {
+        Buffer { bytes: bytes.to_vec(), start: 0 }
+    }
+
+    /// All bytes in memory: those that were consumed and still lie there, then the others.
+    pub fn whole(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of memory behind the buffer.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Drops the first `count` bytes; all of them if there are fewer.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.bytes.len());
@@ -129,7 +144,6 @@ impl BufferPool {
     }
 
     /// Bytes of memory that lie in the pool unused.
-    #[cfg(test)]
     pub fn idle_bytes(&self) -> usize {
         self.small.free.iter().chain(&self.large.free).map(Vec::capacity).sum()
     }

@@ -10,6 +10,7 @@ use shoal_topology::{Distribution, Endpoint, Mode, Pool, Shard, ShardState, Topo
 use crate::error::Error;
 use crate::settings::{
     CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings,
+    SlowLogSettings,
 };
 use crate::succession::DRAIN_TIMEOUT;
 
@@ -17,8 +18,11 @@ mod nutcracker;
 
 pub use nutcracker::from_nutcracker;
 
-/// Where Twemproxy's statistics go unless the file says otherwise, and where `/metrics` is served.
+/// Where the admin port is unless the file says otherwise.
 pub const ADMIN: &str = "127.0.0.1:9180";
+
+/// Entries that a pool's slow log may have, on each worker.
+const SLOW_LOG_ENTRIES_MAX: usize = 10_000;
 
 /// `proxy.yml`, as written.
 #[derive(Debug, Deserialize)]
@@ -26,8 +30,11 @@ pub const ADMIN: &str = "127.0.0.1:9180";
 struct ProxyFile {
     /// Event loops; default: the cores that the process may use.
     workers: Option<usize>,
-    /// `host:port` of the admin listener: /metrics, /healthz, /readyz.
+    /// The admin port: `host:port`, `/path` of a unix socket, or `none`.
     admin: Option<String>,
+    /// Whether other machines may reach the admin port.
+    #[serde(default)]
+    admin_exposed: bool,
     /// `host:port` of the statistics port, in Twemproxy's form. Default: none.
     stats: Option<String>,
     /// Path of the unix socket at which the next process takes over. Default: none.
@@ -64,6 +71,8 @@ struct PoolEntry {
     client_stall_timeout: Option<u64>,
     #[serde(default = "yes")]
     gather: bool,
+    #[serde(default)]
+    slow_log: SlowLogEntry,
     multi_key: Option<MultiKeyEntry>,
     eject: Option<EjectEntry>,
     servers: Vec<ServerEntry>,
@@ -123,6 +132,14 @@ impl EjectEntry {
     }
 }
 
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SlowLogEntry {
+    /// Milliseconds.
+    slower_than: Option<u64>,
+    entries: Option<usize>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ServerEntry {
@@ -161,8 +178,10 @@ fn retry_after_default() -> u64 {
 pub struct ProxyConfig {
     /// The pools and the workers.
     pub settings: Settings,
-    /// Where `/metrics` is served.
+    /// Where the admin port is.
     pub admin: String,
+    /// Whether other machines may reach it.
+    pub admin_exposed: bool,
     /// Where statistics in Twemproxy's form are served, if anywhere.
     pub stats: Option<String>,
     /// Path of the unix socket at which the next process takes over, if there is one.
@@ -205,6 +224,7 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
     Ok(ProxyConfig {
         settings: Settings { pools, workers },
         admin: file.admin.unwrap_or_else(|| ADMIN.to_owned()),
+        admin_exposed: file.admin_exposed,
         stats: file.stats,
         hand_over: file.hand_over.map(|socket| folder.join(socket)),
         drain_timeout: file.drain_timeout.map_or(DRAIN_TIMEOUT, Duration::from_millis),
@@ -251,6 +271,7 @@ impl PoolEntry {
             }
             None => None,
         };
+        let slow_log = self.slow_log.mean()?;
         let eject = self.eject.unwrap_or(EjectEntry {
             failure_limit: failure_limit_default(),
             retry_after: retry_after_default(),
@@ -294,12 +315,29 @@ impl PoolEntry {
                 .client_stall_timeout
                 .map_or(CLIENT_STALL_TIMEOUT, Duration::from_millis),
             gather: self.gather,
+            slow_log,
             multi_key: match self.multi_key {
                 Some(MultiKeyEntry::AsNutcracker) => MultiKey::AsNutcracker,
                 Some(MultiKeyEntry::Refuse) | None => MultiKey::Refuse,
             },
             dialect: Dialect::Shoal,
         })
+    }
+}
+
+impl SlowLogEntry {
+    fn mean(self) -> Result<SlowLogSettings, String> {
+        let usual = SlowLogSettings::default();
+        let settings = SlowLogSettings {
+            slower_than: self.slower_than.map_or(usual.slower_than, Duration::from_millis),
+            entries: self.entries.unwrap_or(usual.entries),
+        };
+        match settings.entries {
+            0..=SLOW_LOG_ENTRIES_MAX => Ok(settings),
+            many => Err(format!(
+                "slow_log: entries: {many} is more than {SLOW_LOG_ENTRIES_MAX}, which each worker would keep"
+            )),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::join::Joins;
 use crate::policy::Policies;
 use crate::session::{Phase as SessionPhase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
+use crate::slow_log::SlowLog;
 use crate::stats::{PoolCounts, WorkerStats};
 use crate::time::Time;
 use crate::upstream::{Phase, Upstream, Usage};
@@ -36,10 +37,12 @@ mod backpressure;
 mod dedicated;
 mod detour;
 pub mod drain;
+pub mod observe;
 pub mod reconfigure;
 mod reply;
 mod request;
 mod route;
+mod slow;
 mod split;
 mod stream;
 #[cfg(test)]
@@ -159,6 +162,7 @@ struct Pool {
     counts: PoolCounts,
     /// What is different while a shard is out.
     detour: detour::Detour,
+    slow_log: SlowLog,
 }
 
 impl Engine {
@@ -223,7 +227,8 @@ impl Engine {
         self.next_id += self.id_step;
         let lane = (id / self.id_step % u64::from(settings.server_connections)) as u16;
         let stats = self.pools[pool].counts.pool.clone();
-        let session = Session::new(pool, stats.clone(), id, lane, peer, settings.password.is_none());
+        let mut session = Session::new(pool, stats.clone(), id, lane, peer, settings.password.is_none());
+        session.traffic.opened(self.now);
         stats.sessions_total.add(1);
         stats.sessions.add(1);
         self.sessions.insert(session)
@@ -296,6 +301,7 @@ impl Engine {
     pub fn handle_session_sent(&mut self, key: Key, count: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.output.consume(count);
+        session.traffic.bytes_out += count as u64;
         self.buffers.reclaim(&mut session.output);
         self.drained |= !self.paused.is_empty();
         if session.hold.is_some() && session.hold_is_over() {
@@ -366,7 +372,7 @@ impl Engine {
             self.buffers.reclaim(&mut upstream.greeting);
             return;
         }
-        upstream.sent(count);
+        upstream.sent(count, self.now);
         self.buffers.reclaim(&mut upstream.output);
         if !upstream.holding.is_empty() && upstream.output.len() <= upstream.output_max() / 2 {
             self.resumable.extend(upstream.holding.drain(..));
@@ -484,6 +490,7 @@ impl Pool {
             dedicated: 0,
             spares: Vec::new(),
             counts,
+            slow_log: SlowLog::default(),
             settings,
         })
     }

@@ -47,6 +47,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The admin port is not to be where it was told to be.
+    #[error("admin: {address}: {reason}")]
+    Admin {
+        /// The address as configured.
+        address: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// The system refuses what an event loop needs.
     #[error("cannot {what}")]
     System {

@@ -39,7 +39,87 @@ pub enum Failure {
     Other(String),
 }
 
+/// The sort of a [`Failure`], without its words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are those of Failure")]
+pub enum FailureKind {
+    TimedOut,
+    Refused,
+    AllEjected,
+    NameUnknown,
+    Closed,
+    Reset,
+    Garbage,
+    Greeting,
+    Ejected,
+    Unremembered,
+    BackingOff,
+    Stalled,
+    Local,
+    Other,
+}
+
+impl FailureKind {
+    /// All of them, each at the place of its number (`kind as usize`).
+    pub const ALL: [FailureKind; 14] = [
+        FailureKind::TimedOut,
+        FailureKind::Refused,
+        FailureKind::AllEjected,
+        FailureKind::NameUnknown,
+        FailureKind::Closed,
+        FailureKind::Reset,
+        FailureKind::Garbage,
+        FailureKind::Greeting,
+        FailureKind::Ejected,
+        FailureKind::Unremembered,
+        FailureKind::BackingOff,
+        FailureKind::Stalled,
+        FailureKind::Local,
+        FailureKind::Other,
+    ];
+
+    /// Its name on the admin port.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FailureKind::TimedOut => "timed_out",
+            FailureKind::Refused => "refused",
+            FailureKind::AllEjected => "all_ejected",
+            FailureKind::NameUnknown => "name_unknown",
+            FailureKind::Closed => "closed",
+            FailureKind::Reset => "reset",
+            FailureKind::Garbage => "not_resp",
+            FailureKind::Greeting => "greeting_refused",
+            FailureKind::Ejected => "ejected",
+            FailureKind::Unremembered => "unremembered",
+            FailureKind::BackingOff => "backing_off",
+            FailureKind::Stalled => "stalled",
+            FailureKind::Local => "proxy_lacks_means",
+            FailureKind::Other => "other",
+        }
+    }
+}
+
 impl Failure {
+    /// Its sort.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Failure::TimedOut => FailureKind::TimedOut,
+            Failure::Refused => FailureKind::Refused,
+            Failure::AllEjected => FailureKind::AllEjected,
+            Failure::NameUnknown => FailureKind::NameUnknown,
+            Failure::Closed => FailureKind::Closed,
+            Failure::Reset => FailureKind::Reset,
+            Failure::Garbage(_) => FailureKind::Garbage,
+            Failure::Greeting(_) => FailureKind::Greeting,
+            Failure::Ejected => FailureKind::Ejected,
+            Failure::Unremembered => FailureKind::Unremembered,
+            Failure::BackingOff => FailureKind::BackingOff,
+            Failure::Stalled => FailureKind::Stalled,
+            Failure::Local(_) => FailureKind::Local,
+            Failure::Other(_) => FailureKind::Other,
+        }
+    }
+
     /// Appends the error as the pool's dialect words it. `shard` is the index of the server, where one is to blame.
     pub fn write(&self, out: &mut Vec<u8>, pool: &PoolSettings, shard: Option<usize>) {
         match pool.dialect {
@@ -100,4 +180,17 @@ impl Failure {
 
 fn milliseconds(span: Option<Duration>) -> String {
     format!("{} ms", span.unwrap_or_default().as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_stand_at_their_numbers_and_have_names_of_their_own() {
+        for (number, kind) in FailureKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, number);
+            assert_eq!(FailureKind::ALL.iter().filter(|other| other.name() == kind.name()).count(), 1);
+        }
+    }
 }

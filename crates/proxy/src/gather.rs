@@ -80,10 +80,10 @@ impl Gather {
         self.requests += 1;
     }
 
-    /// A request that was queued at `queued_at` is answered.
+    /// A request is answered, `micros` microseconds after it was queued.
     #[inline]
-    pub fn answered(&mut self, latency: Duration) {
-        let latency = (latency.as_micros() as u64).min(1_000_000) << SHIFT;
+    pub fn answered(&mut self, micros: u64) {
+        let latency = micros.min(1_000_000) << SHIFT;
         self.latency = self.latency - (self.latency >> SHIFT) + (latency >> SHIFT);
     }
 

@@ -231,6 +231,16 @@ impl Health {
         self.servers[server].by_hand.load(Ordering::Acquire)
     }
 
+    /// Until when `server` stays out at least, in microseconds of the process's clock; `None` if it is in.
+    pub fn out_until(&self, server: usize) -> Option<u64> {
+        Some(self.servers[server].out_until.load(Ordering::Acquire)).filter(|&until| until != 0)
+    }
+
+    /// Failures of `server` since its last reply.
+    pub fn failures(&self, server: usize) -> u32 {
+        self.servers[server].failures.load(Ordering::Relaxed)
+    }
+
     /// How often servers of this pool were ejected.
     pub fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)

@@ -33,4 +33,5 @@ pub(crate) mod shards_page;
 pub(crate) mod signals;
 pub(crate) mod socket_file;
 pub(crate) mod stats_port;
+pub(crate) mod visits;
 pub(crate) mod worker;

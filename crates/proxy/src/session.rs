@@ -18,6 +18,7 @@ use shoal_telemetry::CacheLine;
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
 use crate::join::JoinId;
+use crate::snapshot::Traffic;
 use crate::stats::PoolStats;
 
 /// A reply that is still coming is kept back up to this many bytes, so that an error can take its place if it breaks off.
@@ -147,6 +148,8 @@ pub struct Session {
     pub stream: Option<Box<Stream>>,
     /// The join at the front whose reply is passed on while it comes in.
     pub passing: Option<JoinId>,
+    /// What has passed through it.
+    pub traffic: Traffic,
     /// Bytes that have arrived and were not taken.
     pub input: Buffer,
     /// Replies to be sent.
@@ -208,6 +211,7 @@ impl Session {
             unfinished: None,
             stream: None,
             passing: None,
+            traffic: Traffic::default(),
             input: Buffer::default(),
             output: Buffer::default(),
             touched: false,
@@ -292,6 +296,7 @@ impl Session {
 
     #[inline]
     fn push(&mut self, slot: Slot) -> u32 {
+        self.traffic.requests += 1;
         let sequence = self.first.wrapping_add(self.slots.len() as u32);
         self.slots.push_back(slot);
         sequence
@@ -299,6 +304,7 @@ impl Session {
 
     /// Answers the request that has just been taken with `reply`.
     pub fn answer(&mut self, buffers: &mut BufferPool, reply: &[u8]) {
+        self.traffic.requests += 1;
         if self.slots.is_empty() {
             buffers.append(&mut self.output, reply);
         } else {

@@ -43,6 +43,8 @@ pub struct PoolSettings {
     pub client_stall_timeout: Duration,
     /// Whether requests wait for company while the last batch to their server is unanswered.
     pub gather: bool,
+    /// Which requests are remembered as slow.
+    pub slow_log: SlowLogSettings,
     /// What commands do whose keys lie on several shards.
     pub multi_key: MultiKey,
     /// Whose error texts and whose habits after a failure.
@@ -51,6 +53,35 @@ pub struct PoolSettings {
 
 /// The default of [`PoolSettings::client_stall_timeout`].
 pub const CLIENT_STALL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Which requests of a pool are remembered as slow, and how many. The defaults are those of Redis's own slow log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowLogSettings {
+    /// From a request's queueing to its whole reply; what takes as long or longer is slow.
+    pub slower_than: Duration,
+    /// How many are remembered, the newest, by each worker; 0 for no slow log.
+    pub entries: usize,
+}
+
+impl SlowLogSettings {
+    /// Whether there is a slow log.
+    #[inline]
+    pub fn is_kept(&self) -> bool {
+        self.entries > 0
+    }
+
+    /// The threshold in microseconds; never reached if there is no slow log.
+    #[inline]
+    pub fn slow_micros(&self) -> u64 {
+        if self.is_kept() { self.slower_than.as_micros() as u64 } else { u64::MAX }
+    }
+}
+
+impl Default for SlowLogSettings {
+    fn default() -> SlowLogSettings {
+        SlowLogSettings { slower_than: Duration::from_millis(10), entries: 128 }
+    }
+}
 
 /// When a server is left out of its pool, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

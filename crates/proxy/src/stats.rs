@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use shoal_telemetry::{CacheLine, Counter, Gauge, Histogram};
+use shoal_telemetry::{CacheLine, Counter, Gauge};
 
+use crate::latency::Latencies;
 use crate::settings::PoolSettings;
 
 /// What one worker counted for one pool.
@@ -24,7 +25,11 @@ pub struct PoolStats {
     /// Requests read from clients, answered here or forwarded.
     pub requests: Counter,
     /// From when a request was queued for its server to when its reply was whole; parts of split ones each.
-    pub latency: Histogram,
+    pub latency: Latencies,
+    /// Requests that took longer than the pool's slow log allows, recorded there or not.
+    pub slow: Counter,
+    /// Sessions that an operator ended.
+    pub killed: Counter,
 }
 
 /// What one worker counted for one server.
@@ -58,6 +63,10 @@ pub struct ServerStats {
     pub out_queue_bytes: Gauge,
     /// Batches: writes to the server that carried at least one request.
     pub batches: Counter,
+    /// What the last failure of a connection was, by [`Failure::kind`](crate::failure::Failure::kind).
+    pub last_failure: Gauge,
+    /// When it was, in microseconds since the Unix epoch; 0 if there was none.
+    pub last_failure_at: Gauge,
 }
 
 /// What one worker counted for one pool and its servers.

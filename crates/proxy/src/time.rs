@@ -21,6 +21,12 @@ impl Time {
         self.0
     }
 
+    /// How many microseconds after `earlier` this is; zero if it is not.
+    #[inline]
+    pub const fn micros_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// How long after `earlier` this is; zero if it is not.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -13,13 +13,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shoal_resp::command::Group;
 use shoal_resp::delimiter::Delimiter;
 use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, BufferPool};
 use crate::gather::Gather;
 use crate::health::Health;
+use crate::in_flight::{self, InFlight};
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
 use crate::stats::{PoolStats, ServerStats};
@@ -65,6 +67,8 @@ pub struct Pending {
     pub part: u16,
     /// Nobody waits any more: the reply is dropped.
     pub forsaken: bool,
+    /// The family of its command.
+    pub group: Group,
     /// When it was queued.
     pub queued_at: Time,
     /// The position in the stream of requests at which this one ends, in bytes since the connection began.
@@ -76,6 +80,8 @@ pub struct Pending {
 pub struct Home {
     /// The pool.
     pub settings: Arc<PoolSettings>,
+    /// From how many microseconds on a request is slow.
+    pub slow_micros: u64,
     /// The shard, by its index in that pool.
     pub shard: usize,
     /// The health of the pool's servers.
@@ -150,6 +156,10 @@ pub struct Upstream {
     pub stalled: Stalled,
     /// Since when it is a spare.
     pub spare_since: Time,
+    /// What of `queue` was sent, and its bytes.
+    pub in_flight: InFlight,
+    /// The position in the stream of requests up to which they are answered.
+    pub answered: u64,
     /// Whether the upstream is on the list of those with something to send.
     pub touched: bool,
     /// Connections in a row that failed before they carried a reply.
@@ -188,6 +198,8 @@ impl Upstream {
             paused_at: Time::NEVER,
             stalled: Stalled::default(),
             spare_since: Time::NEVER,
+            in_flight: InFlight::default(),
+            answered: 0,
             touched: false,
             attempts: 0,
             has_replied: false,
@@ -201,11 +213,12 @@ impl Upstream {
 
     /// Notes that a request of `length` bytes was appended to `output` for `session`.
     #[inline]
-    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, length: usize, now: Time) {
+    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, group: Group, length: usize, now: Time) {
         self.queued += length as u64;
         let end = self.queued;
         self.pace.arrived(now);
-        self.queue.push_back(Pending { session, sequence, part, forsaken: false, queued_at: now, end });
+        let queued_at = now;
+        self.queue.push_back(Pending { session, sequence, part, forsaken: false, group, queued_at, end });
     }
 
     /// Notes that `length` more bytes of the last request were appended to `output`. Its time counts from the last of them:
@@ -219,9 +232,12 @@ impl Upstream {
     }
 
     /// Notes that `count` bytes of `output` were sent.
-    pub fn sent(&mut self, count: usize) {
-        self.output.consume(count);
+    pub fn sent(&mut self, count: usize, now: Time) {
         self.sent += count as u64;
+        if count == self.output.len() && self.home.settings.slow_log.is_kept() {
+            self.in_flight.push(&mut self.output, self.sent, self.receiving, now);
+        }
+        self.output.consume(count);
         self.pace.sent();
     }
 
@@ -242,6 +258,17 @@ impl Upstream {
     #[inline]
     pub fn output_max(&self) -> usize {
         if self.usage == Usage::Shared { OUTPUT_MAX } else { crate::session::AHEAD_MAX }
+    }
+
+    /// What is known of the bytes of the request between these positions: all, their beginning, or nothing.
+    pub fn request_bytes(&self, begin: u64, end: u64) -> &[u8] {
+        let unsent = self.output.whole();
+        let from = self.queued.saturating_sub(unsent.len() as u64);
+        if begin >= from && !unsent.is_empty() {
+            in_flight::part(unsent, from, begin, end)
+        } else {
+            self.in_flight.bytes(begin, end)
+        }
     }
 
     /// Requests sent and unanswered, and requests not wholly sent; their numbers.
@@ -267,7 +294,9 @@ impl Upstream {
     }
 
     /// Forgets the connection; the requests that waited on it.
-    pub fn reset(&mut self) -> VecDeque<Pending> {
+    pub fn reset(&mut self, buffers: &mut BufferPool) -> VecDeque<Pending> {
+        self.in_flight.release(buffers, u64::MAX);
+        self.answered = 0;
         self.delimiter = Delimiter::new();
         self.receiving = false;
         self.partial = 0;

@@ -74,6 +74,52 @@ pub enum Group {
     VectorSet,
 }
 
+impl Group {
+    /// All of them, each at the place of its number (`group as usize`).
+    pub const ALL: [Group; 17] = [
+        Group::Bitmap,
+        Group::Cluster,
+        Group::Connection,
+        Group::Generic,
+        Group::Geo,
+        Group::Hash,
+        Group::HyperLogLog,
+        Group::List,
+        Group::PubSub,
+        Group::Scripting,
+        Group::Server,
+        Group::Set,
+        Group::SortedSet,
+        Group::Stream,
+        Group::String,
+        Group::Transactions,
+        Group::VectorSet,
+    ];
+
+    /// Its name as `COMMAND DOCS` writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::Bitmap => "bitmap",
+            Group::Cluster => "cluster",
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::Geo => "geo",
+            Group::Hash => "hash",
+            Group::HyperLogLog => "hyperloglog",
+            Group::List => "list",
+            Group::PubSub => "pubsub",
+            Group::Scripting => "scripting",
+            Group::Server => "server",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
+            Group::String => "string",
+            Group::Transactions => "transactions",
+            Group::VectorSet => "vector-set",
+        }
+    }
+}
+
 /// Which shards a command concerns: Redis's `request_policy` tip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+pub use query::Query;
+
+mod query;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +32,10 @@ pub struct Request {
     pub path: String,
     /// What stands behind the first `?`; empty without one.
     pub query: String,
+    /// The `Host` field as it was sent; None without one. Two are refused.
+    pub host: Option<String>,
+    /// Whether there is an `Origin` field: browsers send it with every POST and DELETE, programs do not.
+    pub has_origin: bool,
     /// At most [`Limits::body_bytes`](crate::io::http::Limits).
     pub body: Vec<u8>,
 }
@@ -97,6 +104,9 @@ pub enum Refusal {
     /// A method other than the three.
     #[error("only GET, POST and DELETE are served")]
     Method,
+    /// Two `Host` fields, or one that is no text.
+    #[error("Host is not one name")]
+    Host,
     /// A `Content-Length` that is no number, or several that differ.
     #[error("Content-Length is not one number")]
     Length,
@@ -122,7 +132,7 @@ impl Refusal {
     #[must_use]
     pub fn response(self) -> Response {
         let status = match self {
-            Refusal::Malformed | Refusal::Target | Refusal::Length => 400,
+            Refusal::Malformed | Refusal::Target | Refusal::Host | Refusal::Length => 400,
             Refusal::Method => 405,
             Refusal::Slow => 408,
             Refusal::BodyTooLarge => 413,
@@ -157,11 +167,21 @@ pub fn parse_head(bytes: &[u8], head_max: usize, body_max: usize) -> Result<Opti
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut length = None;
     let mut expects_continue = false;
+    let mut host = None;
+    let mut has_origin = false;
     for header in parsed.headers.iter() {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
             return Err(Refusal::TransferEncoding);
         } else if header.name.eq_ignore_ascii_case("expect") {
             expects_continue = header.value.eq_ignore_ascii_case(b"100-continue");
+        } else if header.name.eq_ignore_ascii_case("origin") {
+            has_origin = true;
+        } else if header.name.eq_ignore_ascii_case("host") {
+            let text = std::str::from_utf8(header.value).map_err(|_| Refusal::Host)?;
+            // RFC 9112, 3.2: more than one is answered 400.
+            if host.replace(text.trim().to_owned()).is_some() {
+                return Err(Refusal::Host);
+            }
         } else if header.name.eq_ignore_ascii_case("content-length") {
             let this = content_length(header.value)?;
             // Two that differ are how requests are smuggled past a proxy (RFC 9112, 6.3).
@@ -174,7 +194,8 @@ pub fn parse_head(bytes: &[u8], head_max: usize, body_max: usize) -> Result<Opti
         Ok(length) if length <= body_max => length,
         _ => return Err(Refusal::BodyTooLarge),
     };
-    let request = Request { method, path: path.to_owned(), query: query.to_owned(), body: Vec::new() };
+    let (path, query) = (path.to_owned(), query.to_owned());
+    let request = Request { method, path, query, host, has_origin, body: Vec::new() };
     Ok(Some(Head { request, body_at, body_bytes, expects_continue }))
 }
 

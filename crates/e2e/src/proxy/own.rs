@@ -130,11 +130,19 @@ impl OwnProxy {
     }
 
     fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        self.admin(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        ))
+    }
+
+    /// Sends the admin port a request as it is: status and body.
+    ///
+    /// # Panics
+    /// When what comes is no answer in HTTP.
+    #[must_use]
+    pub fn admin(&self, request: &str) -> (u16, String) {
         let mut client = RawClient::connect(self.admin_addr());
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: shoal\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        );
-        client.send(head.as_bytes());
+        client.send(request.as_bytes());
         let answer = String::from_utf8(client.until_closed()).expect("an answer in UTF-8");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

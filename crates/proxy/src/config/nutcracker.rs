@@ -7,6 +7,7 @@ use shoal_topology::nutcracker::Config;
 use crate::error::Error;
 use crate::settings::{
     CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret, Settings,
+    SlowLogSettings,
 };
 
 /// Reads the bytes of a `nutcracker.yml`, and what its author should be warned of.
@@ -43,6 +44,7 @@ pub fn from_nutcracker(
         }),
         client_stall_timeout: CLIENT_STALL_TIMEOUT,
         gather: true,
+        slow_log: SlowLogSettings::default(),
         multi_key,
         dialect: Dialect::Nutcracker,
         pool,

@@ -196,6 +196,7 @@ impl Engine {
             self.actions.push_back(Action::Disconnect(key));
         }
         self.resumable.extend(upstream.holding.drain(..));
+        upstream.in_flight.release(&mut self.buffers, u64::MAX);
         for buffer in [upstream.output, upstream.greeting, upstream.greeted] {
             self.buffers.release(buffer);
         }

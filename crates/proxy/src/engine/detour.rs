@@ -140,7 +140,7 @@ impl Engine {
         if upstream.usage != Usage::Shared {
             return self.abandon(key);
         }
-        upstream.reset();
+        upstream.reset(&mut self.buffers);
         self.resumable.extend(upstream.holding.drain(..));
         upstream.phase = Phase::Idle(self.now);
         upstream.home.stats.connections.add(-1);

@@ -31,6 +31,7 @@ impl Engine {
             .collect();
         for (old, successor) in before.iter_mut().zip(&successor) {
             if let Some(index) = *successor {
+                self.pools[index].slow_log = std::mem::take(&mut old.slow_log);
                 self.carry_upstreams(old, index);
                 let now = &mut self.pools[index];
                 let settings = now.settings.clone();
@@ -116,6 +117,7 @@ impl Pool {
     pub(super) fn home(&self, shard: usize) -> Home {
         Home {
             settings: self.settings.clone(),
+            slow_micros: self.settings.slow_log.slow_micros(),
             shard,
             health: self.health.clone(),
             stats: self.counts.servers[shard].clone(),

@@ -74,8 +74,10 @@ impl Engine {
                     return;
                 }
             };
+            let begin = upstream.answered;
             if last {
                 upstream.queue.pop_front();
+                upstream.answered = pending.end;
                 upstream.has_replied = true;
                 upstream.attempts = 0;
                 replies += 1;
@@ -84,10 +86,15 @@ impl Engine {
                 continue;
             }
             if last {
-                let latency = self.now.since(pending.queued_at);
-                upstream.home.pool_stats.latency.record(latency);
-                upstream.pace.answered(latency);
-                if upstream.receiving && upstream.queue.is_empty() {
+                let micros = self.now.micros_since(pending.queued_at);
+                upstream.home.pool_stats.latency.record(pending.group, micros);
+                upstream.pace.answered(micros);
+                let is_refusal = upstream.receiving && upstream.queue.is_empty();
+                if micros >= upstream.home.slow_micros {
+                    let before = if begun_as == 0 { 0 } else { upstream.partial };
+                    self.note_slow_reply(key, &pending, begin, before + piece.len());
+                }
+                if is_refusal {
                     self.end_refused_stream(key, pending.session);
                 }
             }
@@ -107,7 +114,8 @@ impl Engine {
                 }
             }
         }
-        if let Some(upstream) = self.upstreams.get(key) {
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.in_flight.release(&mut self.buffers, upstream.answered);
             let home = &upstream.home;
             home.stats.responses.add(replies);
             home.stats.response_bytes.add(bytes.len() as u64);

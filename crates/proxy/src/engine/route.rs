@@ -121,6 +121,8 @@ impl Engine {
         if matches!(upstream.phase, Phase::Idle(_)) {
             return;
         }
+        self.note_failing(key, self.now, false, failure);
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
         if upstream.receiving
@@ -134,7 +136,7 @@ impl Engine {
         let fruitless = !upstream.has_replied;
         let was_opening = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
         let opened_at = upstream.opened_at.as_micros();
-        let waiting = upstream.reset();
+        let waiting = upstream.reset(&mut self.buffers);
         let holding = std::mem::take(&mut upstream.holding);
         upstream.attempts = if fruitless { upstream.attempts + 1 } else { 0 };
         let attempts = upstream.attempts;
@@ -148,6 +150,8 @@ impl Engine {
             Failure::TimedOut => home.stats.server_timedout.add(1),
             _ => home.stats.server_err.add(1),
         }
+        home.stats.last_failure.set(failure.kind() as i64);
+        home.stats.last_failure_at.set(self.unix_micros as i64);
         // In our own words a server that closes an idle connection has not failed; our own lack of means is never its failure.
         let is_shared = upstream.usage == Usage::Shared;
         let counts =

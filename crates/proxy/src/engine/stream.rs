@@ -88,7 +88,7 @@ impl Engine {
         let sequence = session.expect_reply();
         session.stream = Some(Box::new(Stream { delimiter: Delimiter::new(), upstream: Some(upstream) }));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
-            upstream.queued(request.session, sequence, 0, 0, self.now);
+            upstream.queued(request.session, sequence, 0, command.group, 0, self.now);
             upstream.receiving = true;
             upstream.home.stats.requests.add(1);
         }

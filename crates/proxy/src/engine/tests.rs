@@ -17,12 +17,13 @@ use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::session::OWED_MAX;
-use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
+use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
 mod cases;
 mod detour;
+mod inside;
 mod large;
 mod leaving;
 
@@ -59,6 +60,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
         ejection: None,
         client_stall_timeout: Duration::from_millis(50),
         gather: true,
+        slow_log: SlowLogSettings::default(),
         multi_key: MultiKey::Refuse,
         dialect,
     }

@@ -91,9 +91,11 @@ impl Engine {
     }
 
     fn expire_alone(&mut self, key: crate::arena::Key, timeout: Duration) {
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        let begun = !upstream.delimiter.is_fresh();
+        self.note_failing(key, self.now - timeout, begun, &Failure::TimedOut);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
-        let begun = !upstream.delimiter.is_fresh();
         let mut late = Vec::new();
         for (nth, pending) in upstream.queue.iter_mut().enumerate() {
             if pending.queued_at + timeout > self.now {

@@ -53,7 +53,7 @@ fn run(setup: &Setup, seed: u32) -> Outcome {
         if answer_at <= now {
             (answer_at, idle_since) = (u64::MAX, now);
             for (queued, session) in flying.drain(..) {
-                gather.answered(Duration::from_micros(now - queued));
+                gather.answered(now - queued);
                 waited += now - queued;
                 requests += 1;
                 asks.insert((think(now), session), ());

@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::visits::Visit;
 use crate::arena::Key;
 use crate::engine::Pools;
 use crate::engine::drain::Leave;
 use crate::health::Health;
 use crate::moved_keys::Moved;
 use crate::returning::gate::Gate;
+
+/// Messages that may wait for a worker before no more visits are let in.
+const VISITS_MAX: usize = 1024;
 
 /// Something handed to a worker.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub enum Message {
     Leave(Leave),
     /// A shard returns.
     Return(ReturnOrder),
+    /// Look into the engine.
+    Visit(Visit),
     /// End all sessions and stop.
     Stop,
 }
@@ -94,6 +100,15 @@ impl Inbox {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         // A bell that is full rings already.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Puts `message` in unless [`VISITS_MAX`] lie there, as they do when the worker hangs; whether it went in.
+    pub fn offer(&self, message: Message) -> bool {
+        let has_room = self.messages.lock().unwrap_or_else(PoisonError::into_inner).len() < VISITS_MAX;
+        if has_room {
+            self.post(message);
+        }
+        has_room
     }
 
     /// Takes everything out.

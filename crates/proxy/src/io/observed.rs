@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use shoal_resp::command::Group;
 use shoal_telemetry::Snapshot;
 
 use crate::health::Health;
@@ -98,13 +99,16 @@ impl Observed {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).get(pool).map_or(0, |rate| rate.per_second)
     }
 
-    /// How long a pool's requests took, over all workers.
-    pub fn latency(&self, pool: usize) -> Snapshot {
-        let mut sum = Snapshot::empty();
-        for worker in &self.workers {
-            sum.merge(&worker.pools[pool].pool.latency.snapshot());
-        }
-        sum
+    /// How long a pool's requests of each family took, over all workers; families that nobody used are left out.
+    pub fn latency(&self, pool: usize) -> Vec<(Group, Snapshot)> {
+        let of = |group| {
+            let mut snapshots =
+                self.workers.iter().filter_map(|worker| worker.pools[pool].pool.latency.of(group));
+            let mut sum = snapshots.next()?;
+            snapshots.for_each(|snapshot| sum.merge(&snapshot));
+            Some((group, sum))
+        };
+        Group::ALL.into_iter().filter_map(of).collect()
     }
 
     /// The sum of a pool's number over the workers.

@@ -18,6 +18,7 @@ use super::reports::{Report, Reporter, reports};
 use super::resolver::Resolver;
 use super::running::{Ports, Running};
 use super::signals::Signals;
+use super::visits::Workers;
 use super::worker::Worker;
 use super::{admin, prober, stats_port};
 use crate::engine::reconfigure::follow_health;
@@ -30,6 +31,7 @@ use crate::settings::{PoolSettings, Settings};
 use crate::stats::WorkerStats;
 use crate::succession::{Succession, TakeOver};
 
+pub use super::admin::Address as AdminAddress;
 pub use super::listener::check_names;
 pub use super::log;
 
@@ -53,8 +55,8 @@ pub struct Process {
     pub reread: Reread,
     /// Where statistics in Twemproxy's form are served.
     pub stats: Option<SocketAddr>,
-    /// Where `/metrics`, `/healthz`, `/readyz` and `/reload` are served.
-    pub admin: Option<SocketAddr>,
+    /// Where the admin port is.
+    pub admin: Option<admin::Address>,
     /// Starts the random choices of the distribution `random`; `None` from the time, as Twemproxy does.
     pub seed: Option<u32>,
     /// Where the process writes its id, removing the file when it ends.
@@ -83,11 +85,9 @@ impl Process {
     pub fn run(self, ready: impl FnOnce()) -> Result<Stopped, Error> {
         let signals = Signals::catch().map_err(system("catch signals"))?;
         let (arrival, mut inherited) = arrive(&self.succession)?;
-        let mut bind = |address: Option<SocketAddr>, what| {
-            address.map(|address| bind_port(address, what, &mut inherited)).transpose()
-        };
-        let stats_listener = bind(self.stats, "statistics")?;
-        let admin_listener = bind(self.admin, "the admin port (choose another by admin, or `none`)")?;
+        let mut bind = |address| bind_port(address, "statistics", &mut inherited);
+        let stats_listener = self.stats.map(&mut bind).transpose()?;
+        let admin_port = self.admin.map(|address| address.bind(&mut inherited)).transpose()?;
         let door = self.succession.hand_over.as_deref();
         let door = door.map(|path| Door::open(path, &mut inherited)).transpose()?;
         let (reporter, mut reports) = reports().map_err(|error| system("make an eventfd")(error.into()))?;
@@ -104,19 +104,20 @@ impl Process {
         }
         let pid_file = self.pid_file.map(PidFile::write).transpose()?;
         let mut ports = Ports::default();
-        let listeners = [(Use::Statistics, &stats_listener), (Use::Admin, &admin_listener)];
-        for (used_for, listener) in listeners {
-            if let Some(listener) = listener {
-                ports.offered.push((used_for, listener.try_clone().map_err(system("double a socket"))?));
-            }
+        if let Some(bound) = &admin_port {
+            let socket = bound.socket().map_err(system("double a socket"))?;
+            ports.offered.push((Use::Admin, bound.listen(), socket));
         }
-        if let Some(listener) = stats_listener {
+        if let (Some(listener), Some(address)) = (stats_listener, self.stats) {
+            let socket = listener.try_clone().map_err(system("double a socket"))?;
+            ports.offered.push((Use::Statistics, address.to_string(), socket.into()));
             let served = stats_port::serve(listener, current.clone());
             ports.stats = Some(served.map_err(|source| Error::Serve { what: "statistics", source })?);
         }
         let (orders, received) = orders().map_err(|error| system("make an eventfd")(error.into()))?;
-        if let Some(listener) = admin_listener {
-            ports.admin = Some(admin::serve(listener, current.clone(), orders)?);
+        if let Some(bound) = admin_port {
+            let workers = Workers::new(&serving.inboxes);
+            ports.admin = Some(admin::serve(bound, current.clone(), orders, workers)?);
         }
         prober::start(current.clone(), serving.inboxes.clone(), serving.epoch)
             .map_err(system("start the prober"))?;

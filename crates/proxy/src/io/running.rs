@@ -1,13 +1,11 @@
 //! The main loop: accepts, reloads, obeys signals, takes over and is taken over.
 
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shoal_telemetry::io::http::Server;
-
+use super::admin::Port;
 use super::hand_over::{Arrival, Call, Door};
 use super::inbox::Message;
 use super::listener::{spare_descriptor, wait_ready};
@@ -29,12 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The ports of the process's own.
 #[derive(Debug, Default)]
 pub struct Ports {
-    /// Their listening sockets, to be handed over.
-    pub offered: Vec<(Use, TcpListener)>,
+    /// Their listening sockets and where they listen, to be handed over; the admin port's first.
+    pub offered: Vec<(Use, String, OwnedFd)>,
     /// Statistics, served until it is dropped.
     pub stats: Option<StatsPort>,
     /// The admin port, served until it is dropped.
-    pub admin: Option<Server>,
+    pub admin: Option<Port>,
 }
 
 /// All that the main loop has in its hands.
@@ -142,6 +140,9 @@ impl Running {
         if let Some(door) = &mut self.door {
             door.own();
         }
+        if let Some(admin) = &mut self.ports.admin {
+            admin.own();
+        }
         Ok(true)
     }
 
@@ -219,10 +220,9 @@ impl Running {
             let (name, listen) = (pool.pool.name.clone(), pool.listen.to_string());
             all.push((Offered { used_for: Use::Pool, name, listen }, listener.socket().try_clone()?));
         }
-        for (used_for, listener) in &self.ports.offered {
-            let listen = listener.local_addr()?.to_string();
-            let offered = Offered { used_for: *used_for, name: String::new(), listen };
-            all.push((offered, listener.try_clone()?.into()));
+        for (used_for, listen, socket) in &self.ports.offered {
+            let offered = Offered { used_for: *used_for, name: String::new(), listen: listen.clone() };
+            all.push((offered, socket.try_clone()?));
         }
         if let Some(door) = &self.door {
             let (socket, path) = door.socket();
@@ -241,6 +241,11 @@ impl Running {
             }
         }
         let doors_place = self.serving.listeners.len() + self.ports.offered.len();
+        if let Some(admin) = &mut self.ports.admin
+            && is_kept(self.serving.listeners.len())
+        {
+            admin.give_away();
+        }
         self.serving.listeners.clear();
         std::mem::take(&mut self.ports).end();
         let mut successor = None;

@@ -349,6 +349,7 @@ impl Worker {
                     self.engine.leave(leave);
                 }
                 Message::Return(order) => self.take_return(order),
+                Message::Visit(visit) => visit.pay(&mut self.engine),
                 Message::Stop => self.stopping = true,
             }
         }

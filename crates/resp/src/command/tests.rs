@@ -132,3 +132,12 @@ fn says_why_keys_cannot_be_told() {
         assert_eq!(keys(request), Err(expected), "{request}");
     }
 }
+
+#[test]
+fn groups_stand_at_their_numbers_and_have_names_of_their_own() {
+    for (number, group) in Group::ALL.into_iter().enumerate() {
+        assert_eq!(group as usize, number);
+        assert_eq!(Group::ALL.iter().filter(|other| other.name() == group.name()).count(), 1);
+    }
+    assert!(all().iter().all(|command| Group::ALL.contains(&command.group)));
+}

@@ -12,6 +12,7 @@ fn a_request_is_read() {
     let request = head.request;
     assert_eq!((request.method, request.path.as_str()), (Method::Post, "/v1/reload"));
     assert_eq!(request.query, "now=1?2");
+    assert_eq!((request.host.as_deref(), request.has_origin), (Some("x"), false));
     assert_eq!((&text[head.body_at..], head.body_bytes, head.expects_continue), ("hello", 5, true));
 }
 
@@ -33,6 +34,8 @@ fn refusals() {
         ("GET / HTTP/2.0\r\n\r\n".to_owned(), Refusal::Malformed, 400),
         ("GET http://x/ HTTP/1.1\r\n\r\n".to_owned(), Refusal::Target, 400),
         ("BREW / HTTP/1.1\r\n\r\n".to_owned(), Refusal::Method, 405),
+        (with("Host: a\r\nHost: a"), Refusal::Host, 400),
+        (with("Host: \u{e9}\r\nhost: b"), Refusal::Host, 400),
         (with("Content-Length: -1"), Refusal::Length, 400),
         (with("Content-Length: +1"), Refusal::Length, 400),
         (with("Content-Length: 1, 1"), Refusal::Length, 400),
@@ -48,6 +51,14 @@ fn refusals() {
         assert_eq!(parse_head(text.as_bytes(), 200, 100), Err(refusal), "{text}");
         assert_eq!(refusal.response().status, status);
     }
+}
+
+#[test]
+fn host_and_origin_are_read() {
+    let head = parse("POST / HTTP/1.1\r\nhost:  [::1]:9 \r\nORIGIN: null\r\n\r\n").unwrap().unwrap();
+    assert_eq!((head.request.host.as_deref(), head.request.has_origin), (Some("[::1]:9"), true));
+    let head = parse("POST / HTTP/1.0\r\n\r\n").unwrap().unwrap();
+    assert_eq!((head.request.host, head.request.has_origin), (None, false));
 }
 
 #[test]

@@ -138,6 +138,7 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         ejection: Some(Ejection { failure_limit, retry_after, keys }),
         client_stall_timeout: crate::settings::CLIENT_STALL_TIMEOUT,
         gather: true,
+        slow_log: Default::default(),
         multi_key: MultiKey::Refuse,
         dialect: Dialect::Shoal,
     }

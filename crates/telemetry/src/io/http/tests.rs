@@ -224,6 +224,13 @@ fn the_handler_sees_what_was_sent() {
     let body = vec![7; 64 << 10];
     let request = [b"POST /a%20b?c HTTP/1.1\r\ncontent-length: 65536\r\n\r\n", body.as_slice()].concat();
     assert!(ask(&server, &request).contains("Content-Type: application/json\r\n"));
-    let expected = Request { method: Method::Post, path: "/a%20b".into(), query: "c".into(), body };
+    let expected = Request {
+        method: Method::Post,
+        path: "/a%20b".into(),
+        query: "c".into(),
+        host: None,
+        has_origin: false,
+        body,
+    };
     assert_eq!(seen.recv_timeout(Duration::from_secs(20)).unwrap(), expected);
 }

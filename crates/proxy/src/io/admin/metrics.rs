@@ -1,0 +1,276 @@
+//! `GET /metrics`.
+
+use shoal_resp::command::Group;
+use shoal_telemetry::{Exposition, Kind, Snapshot};
+
+use crate::health::Health;
+use crate::io::observed::{Observed, ObservedPool};
+use crate::io::visits::Workers;
+use crate::snapshot::{Census, HoldReason};
+use crate::stats::{PoolStats, ServerStats};
+
+type OfPool = fn(&PoolStats) -> i64;
+type OfServer = fn(&ServerStats) -> i64;
+
+const POOL_FAMILIES: &[(&str, Kind, &str, OfPool)] = &[
+    ("shoal_sessions", Kind::Gauge, "Client connections open now.", |pool| pool.sessions.get()),
+    ("shoal_sessions_total", Kind::Counter, "Client connections accepted.", |pool| {
+        pool.sessions_total.get() as i64
+    }),
+    (
+        "shoal_requests_total",
+        Kind::Counter,
+        "Requests of clients, answered by the proxy or forwarded.",
+        |pool| pool.requests.get() as i64,
+    ),
+    ("shoal_forward_errors_total", Kind::Counter, "Errors made up because a shard did not answer.", |pool| {
+        pool.forward_error.get() as i64
+    }),
+    (
+        "shoal_client_errors_total",
+        Kind::Counter,
+        "Sessions ended by an error of socket or protocol.",
+        |pool| pool.client_err.get() as i64,
+    ),
+    (
+        "shoal_clients_stalled_total",
+        Kind::Counter,
+        "Clients cut, or replies dropped, because others waited too long behind them (client_stall_timeout).",
+        |pool| pool.client_stalled.get() as i64,
+    ),
+    ("shoal_sessions_killed_total", Kind::Counter, "Sessions ended by an operator.", |pool| {
+        pool.killed.get() as i64
+    }),
+    (
+        "shoal_slow_requests_total",
+        Kind::Counter,
+        "Requests that took as long as slow_log.slower_than or longer, remembered in the slow log or not.",
+        |pool| pool.slow.get() as i64,
+    ),
+];
+
+const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
+    ("shoal_upstreams", Kind::Gauge, "Connections to the shard, open or being opened.", |server| {
+        server.connections.get()
+    }),
+    (
+        "shoal_upstream_requests_total",
+        Kind::Counter,
+        "Requests forwarded, parts of split ones counted each.",
+        |server| server.requests.get() as i64,
+    ),
+    ("shoal_upstream_request_bytes_total", Kind::Counter, "Bytes of requests forwarded.", |server| {
+        server.request_bytes.get() as i64
+    }),
+    ("shoal_upstream_replies_total", Kind::Counter, "Replies received.", |server| {
+        server.responses.get() as i64
+    }),
+    ("shoal_upstream_reply_bytes_total", Kind::Counter, "Bytes of replies received.", |server| {
+        server.response_bytes.get() as i64
+    }),
+    (
+        "shoal_upstream_batches_total",
+        Kind::Counter,
+        "Writes to the shard; requests / batches is the company found.",
+        |server| server.batches.get() as i64,
+    ),
+    ("shoal_upstream_closed_total", Kind::Counter, "Connections that the shard closed.", |server| {
+        server.server_eof.get() as i64
+    }),
+    ("shoal_upstream_errors_total", Kind::Counter, "Connections that failed.", |server| {
+        server.server_err.get() as i64
+    }),
+    ("shoal_upstream_timeouts_total", Kind::Counter, "Connections given up for silence.", |server| {
+        server.server_timedout.get() as i64
+    }),
+    ("shoal_upstream_unsent", Kind::Gauge, "Requests queued and not sent.", |server| server.in_queue.get()),
+    ("shoal_upstream_unanswered", Kind::Gauge, "Requests sent and not answered.", |server| {
+        server.out_queue.get()
+    }),
+];
+
+type OfHealth = fn(&Health, usize) -> i64;
+
+const RETURN_FAMILIES: &[(&str, Kind, &str, OfHealth)] = &[
+    (
+        "shoal_shard_emptied_total",
+        Kind::Counter,
+        "How often this proxy emptied the shard as it returned.",
+        |health, server| health.emptied(server) as i64,
+    ),
+    (
+        "shoal_shard_held_back",
+        Kind::Gauge,
+        "1 if the shard answers and stays out until somebody has looked at it: the log says why.",
+        |health, server| i64::from(health.is_held_back(server)),
+    ),
+];
+
+/// The whole text. The workers are asked for what no counter holds; of one that hangs it is missing, and
+/// `shoal_worker_answers` says so.
+pub fn text(observed: &Observed, workers: &Workers) -> Result<String, shoal_telemetry::Error> {
+    let mut exposition = Exposition::new();
+    exposition
+        .family("shoal_uptime_seconds", Kind::Gauge, "Since the process began.")
+        .sample(&[], observed.epoch.elapsed().as_secs() as i64);
+    exposition
+        .family("shoal_workers", Kind::Gauge, "Event loops.")
+        .sample(&[], observed.workers.len() as i64);
+    for &(name, kind, help, number) in POOL_FAMILIES {
+        let mut family = exposition.family(name, kind, help);
+        for (index, pool) in observed.pools.iter().enumerate() {
+            family.sample(&[("pool", &pool.settings.pool.name)], observed.pool(index, number));
+        }
+    }
+    for &(name, kind, help, number) in SERVER_FAMILIES {
+        let mut family = exposition.family(name, kind, help);
+        for_each_server(observed, |index, pool, server| {
+            family.sample(&labels(pool, server), observed.server(index, server, number));
+        });
+    }
+    write_latencies(&mut exposition, observed);
+    let mut family =
+        exposition.family("shoal_shard_up", Kind::Gauge, "1 if the shard takes keys, 0 if it is ejected.");
+    for_each_server(observed, |_, pool, server| {
+        family.sample(&labels(pool, server), i64::from(pool.health.live()[server]));
+    });
+    for (name, kind, help, number) in RETURN_FAMILIES {
+        let mut family = exposition.family(name, *kind, help);
+        for_each_server(observed, |_, pool, server| {
+            family.sample(&labels(pool, server), number(&pool.health, server));
+        });
+    }
+    let mut family = exposition.family(
+        "shoal_ejections_total",
+        Kind::Counter,
+        "How often shards of the pool were ejected.",
+    );
+    for pool in &observed.pools {
+        family.sample(&[("pool", &pool.settings.pool.name)], pool.health.ejections());
+    }
+    write_census(&mut exposition, observed, workers);
+    exposition.finish()
+}
+
+fn write_latencies(exposition: &mut Exposition, observed: &Observed) {
+    let pools: Vec<_> = observed
+        .pools
+        .iter()
+        .enumerate()
+        .map(|(index, pool)| (pool.settings.pool.name.as_str(), observed.latency(index)))
+        .collect();
+    let whole = |groups: &[(Group, Snapshot)]| {
+        groups.iter().fold(Snapshot::empty(), |mut sum, (_, of_group)| {
+            sum.merge(of_group);
+            sum
+        })
+    };
+    let mut family = exposition.family(
+        "shoal_latency_seconds",
+        Kind::Summary,
+        "From a request's queueing for its shard to its whole reply, since the start; requests that failed are not in it.",
+    );
+    for (pool, groups) in &pools {
+        family.summary(&[("pool", pool)], &whole(groups));
+    }
+    let mut family =
+        exposition.family("shoal_latency_max_seconds", Kind::Gauge, "The longest of shoal_latency_seconds.");
+    for (pool, groups) in &pools {
+        family.sample(&[("pool", pool)], whole(groups).max().as_secs_f64());
+    }
+    let mut family = exposition.family(
+        "shoal_group_latency_seconds",
+        Kind::Summary,
+        "shoal_latency_seconds by the group of the command in Redis's documentation; groups that nobody used are left out.",
+    );
+    for (pool, groups) in &pools {
+        for (group, snapshot) in groups {
+            family.summary(&[("pool", pool), ("group", group.name())], snapshot);
+        }
+    }
+    let mut family = exposition.family(
+        "shoal_group_latency_max_seconds",
+        Kind::Gauge,
+        "The longest of shoal_group_latency_seconds.",
+    );
+    for (pool, groups) in &pools {
+        for (group, snapshot) in groups {
+            family.sample(&[("pool", pool), ("group", group.name())], snapshot.max().as_secs_f64());
+        }
+    }
+}
+
+type OfCensus = fn(&Census) -> usize;
+
+const BUFFERS: &[(&str, OfCensus)] = &[
+    ("session_input", |census| census.session_input),
+    ("session_output", |census| census.session_output),
+    ("upstream_output", |census| census.upstream_output),
+    ("upstream_in_flight", |census| census.upstream_kept),
+];
+
+fn write_census(exposition: &mut Exposition, observed: &Observed, workers: &Workers) {
+    let answers = workers.ask(|engine| engine.census());
+    let mut family = exposition.family(
+        "shoal_worker_answers",
+        Kind::Gauge,
+        "1 if the event loop answered within a second; what it holds is missing below if not.",
+    );
+    for worker in 0..observed.workers.len() {
+        family.sample(&[("worker", &worker.to_string())], i64::from(!answers.silent.contains(&worker)));
+    }
+    let census_of = |name: &str| {
+        let own = answers.given.iter().flat_map(|(_, (pools, _))| pools).filter(|(pool, _)| pool == name);
+        own.fold(Census::default(), |mut sum, (_, census)| {
+            sum.add(census);
+            sum
+        })
+    };
+    let pools: Vec<_> = observed
+        .pools
+        .iter()
+        .map(|pool| (pool.settings.pool.name.as_str(), census_of(&pool.settings.pool.name)))
+        .collect();
+    let mut family = exposition.family(
+        "shoal_sessions_held",
+        Kind::Gauge,
+        "Sessions whose requests are not taken at the moment: too many outstanding, output unread by the client, a request that \
+         waits for all before it, an upstream's queue full, no dedicated upstream free, a shard that returns.",
+    );
+    for (pool, census) in &pools {
+        for reason in HoldReason::ALL {
+            family.sample(&[("pool", pool), ("reason", reason.name())], census.held[reason as usize] as i64);
+        }
+    }
+    let mut family = exposition.family(
+        "shoal_buffer_bytes",
+        Kind::Gauge,
+        "Bytes held: not taken from clients, not sent to clients, not sent to shards, and sent to shards but kept for the slow \
+         log until they are answered.",
+    );
+    for (pool, census) in &pools {
+        for (kind, number) in BUFFERS {
+            family.sample(&[("pool", pool), ("buffer", kind)], number(census) as i64);
+        }
+    }
+    let mut family = exposition.family(
+        "shoal_buffer_idle_bytes",
+        Kind::Gauge,
+        "Memory of buffers that nobody uses at the moment.",
+    );
+    for (worker, (_, idle)) in &answers.given {
+        family.sample(&[("worker", &worker.to_string())], *idle as i64);
+    }
+}
+
+fn for_each_server(observed: &Observed, mut each: impl FnMut(usize, &ObservedPool, usize)) {
+    for (index, pool) in observed.pools.iter().enumerate() {
+        for &server in &pool.order {
+            each(index, pool, server);
+        }
+    }
+}
+
+fn labels(pool: &ObservedPool, server: usize) -> [(&str, &str); 2] {
+    [("pool", &pool.settings.pool.name), ("shard", &pool.settings.pool.shards[server].name)]
+}
