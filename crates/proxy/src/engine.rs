@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use shoal_hashkit::Random;
+use shoal_resp::command::Group;
 use shoal_resp::request::{RequestLimits, Span};
 use shoal_topology::{Endpoint, Router};
 
@@ -118,6 +119,8 @@ pub struct Engine {
     unix_micros: u64,
     next_id: u64,
     id_step: u64,
+    /// Scratch: the family of the command of the request being taken.
+    group: Group,
     /// Scratch: the words of the request being taken.
     args: Vec<Span>,
     /// Scratch: where its keys are among them.
@@ -189,6 +192,7 @@ impl Engine {
             unix_micros: 0,
             next_id: parts.first_id,
             id_step: parts.id_step,
+            group: Group::Generic,
             args: Vec::new(),
             keys: Vec::new(),
             splitting: split::Splitting::default(),

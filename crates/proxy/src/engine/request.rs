@@ -1,6 +1,6 @@
 //! The way out: bytes of a client become requests, and requests find their servers.
 
-use shoal_resp::command::{self, Command, Group};
+use shoal_resp::command::{self, Command};
 use shoal_resp::encode;
 use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
 use shoal_topology::Route;
@@ -33,7 +33,6 @@ pub(super) struct Request<'r> {
     pub(super) pool: usize,
     pub(super) protocol: Protocol,
     pub(super) lane: u16,
-    pub(super) group: Group,
     pub(super) raw: &'r [u8],
     pub(super) args: &'r [Span],
 }
@@ -153,9 +152,7 @@ impl Engine {
                 Ok(Parsed::Partial { declared }) => {
                     if rest.len() >= STREAMED_MIN && declared > 0 {
                         let (protocol, lane) = (session.protocol, session.lane);
-                        let group = Group::Generic; // its name is looked up there
-                        let args = &args;
-                        let request = Request { session: key, pool, protocol, lane, raw: rest, args, group };
+                        let request = Request { session: key, pool, protocol, lane, raw: rest, args: &args };
                         match self.begin_stream(request, declared as usize) {
                             Begun::Yes => {
                                 self.pools[pool].counts.pool.requests.add(1);
@@ -241,12 +238,12 @@ impl Engine {
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
         let (pool, authenticated) = (session.pool, session.authenticated);
-        let (protocol, lane) = (session.protocol, session.lane);
-        let Some(command) = command::lookup(args[0].of(raw)) else {
-            self.answer_error(key, &local::unknown_command(raw, args));
-            return Taken::Yes;
+        let request =
+            Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
+        let Some(command) = command::lookup(request.word(0)) else {
+            return self.refuse(request, &local::unknown_command(raw, args));
         };
-        let request = Request { session: key, pool, protocol, lane, group: command.group, raw, args };
+        self.group = command.group;
         let policy = self.pools[pool].policies.of(command);
         if policy == Policy::Refused {
             return self.refuse(request, &local::unknown_command(raw, args));
@@ -368,7 +365,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let sequence = session.expect_reply();
         self.buffers.append(&mut upstream.output, request.raw);
-        upstream.queued(request.session, sequence, 0, request.group, request.raw.len(), self.now);
+        upstream.queued(request.session, sequence, 0, self.group, request.raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
         upstream.home.stats.requests.add(1);
         upstream.home.stats.request_bytes.add(request.raw.len() as u64);
