@@ -13,6 +13,9 @@ const FIRST_CAPACITY: usize = 2 * 1024;
 /// A buffer that has grown beyond this goes back to the allocator and not to the pool, in bytes.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
+/// So many large buffers are kept for the next who needs one; the others go back to the allocator.
+const LARGE_KEPT: usize = 64;
+
 /// A queue of bytes: appended at the end, consumed from the front, moved in memory only when that is cheap.
 #[derive(Debug, Default)]
 pub struct Buffer {
@@ -103,6 +106,15 @@ impl BufferPool {
         &mut buffer.bytes
     }
 
+    /// The vector of `buffer` to append `more` bytes to, with memory lent if it had none, or too little.
+    #[inline]
+    pub fn lend_room<'b>(&mut self, buffer: &'b mut Buffer, more: usize) -> &'b mut Vec<u8> {
+        if buffer.bytes.capacity() - buffer.bytes.len() < more {
+            self.make_room(buffer, more);
+        }
+        self.lend(buffer)
+    }
+
     /// Lends memory to a buffer that has none, or changes the memory of a small one for that of a large one, if there is
     /// one; only what was not consumed moves. Should it be too little still, the vector grows by itself.
     #[inline(never)]
@@ -132,7 +144,9 @@ impl BufferPool {
         bytes.clear();
         if bytes.capacity() == FIRST_CAPACITY {
             self.small.free.push(bytes);
-        } else if bytes.capacity() > FIRST_CAPACITY && bytes.capacity() <= KEPT_CAPACITY {
+        } else if (FIRST_CAPACITY..=KEPT_CAPACITY).contains(&bytes.capacity())
+            && self.large.free.len() < LARGE_KEPT
+        {
             self.large.free.push(bytes);
         }
     }

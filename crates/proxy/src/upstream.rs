@@ -238,7 +238,7 @@ impl Upstream {
             self.in_flight.push(&mut self.output, self.sent, self.receiving, now);
         }
         self.output.consume(count);
-        self.pace.sent();
+        self.pace.sent(now);
     }
 
     /// Bytes of requests sent since the connection began.

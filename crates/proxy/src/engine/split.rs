@@ -11,6 +11,9 @@ use crate::join::JoinKind;
 use crate::session::Hold;
 use crate::upstream;
 
+/// The number of words and the name of a part take fewer bytes than this.
+const HEAD_MAX: usize = 64;
+
 /// Scratch for splitting one request. Between requests `keys_of` is all zero, and the rest means nothing.
 #[derive(Debug, Default)]
 pub(super) struct Splitting {
@@ -138,16 +141,18 @@ impl Engine {
             }
         };
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        let out = self.buffers.lend(&mut upstream.output);
+        // The words stand in the client's bytes as the server is to read them, their lengths before them.
+        let words = |&index: &usize| {
+            let word = 1 + index * step;
+            request.args[word - 1].end as usize + 2..request.args[word + step - 1].end as usize + 2
+        };
+        let length: usize = keys.iter().map(|key| words(key).len()).sum();
+        let out = self.buffers.lend_room(&mut upstream.output, length + HEAD_MAX);
         let before = out.len();
         encode::array_len(out, 1 + keys.len() * step);
         encode::bulk(out, split_name(command.name));
-        for &index in keys {
-            // The words stand in the client's bytes as the server is to read them, their lengths before them.
-            let word = 1 + index * step;
-            let from = request.args[word - 1].end as usize + 2;
-            let to = request.args[word + step - 1].end as usize + 2;
-            out.extend_from_slice(&request.raw[from..to]);
+        for key in keys {
+            out.extend_from_slice(&request.raw[words(key)]);
         }
         let length = out.len() - before;
         upstream.queued(request.session, sequence, part, self.group, length, self.now);

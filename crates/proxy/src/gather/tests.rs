@@ -68,7 +68,7 @@ fn run(setup: &Setup, seed: u32) -> Outcome {
             Err(until) if setup.gather => due = until.as_micros(),
             _ => {
                 longest_wait = longest_wait.max(now - waiting[0].0.max(idle_since));
-                gather.sent();
+                gather.sent(time);
                 batches += 1;
                 answer_at = now + setup.batch + waiting.len() as u64;
                 flying.append(&mut waiting);
@@ -101,12 +101,12 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_never_takes_twice_as_long(
+    fn a_wait_is_bounded_by_what_an_answer_takes(
         sessions in 2u32..200, think in 1u64..2_000, batch in 10u64..500, seed: u32,
     ) {
         let outcome = run(&Setup { sessions, think, batch, gather: true }, seed);
         let without = run(&Setup { sessions, think, batch, gather: false }, seed);
-        prop_assert!(outcome.latency <= without.latency * 2.0 + 1.0, "{outcome:?} {without:?}");
+        prop_assert!(outcome.latency <= without.latency * 4.0, "{outcome:?} {without:?}");
         prop_assert!(outcome.company >= without.company * 0.95, "{outcome:?} {without:?}");
     }
 }
@@ -115,6 +115,6 @@ proptest! {
 fn many_sessions_find_company() {
     let setup = |gather| Setup { sessions: 50, think: 500, batch: 20, gather };
     let (with, without) = (run(&setup(true), 7), run(&setup(false), 7));
-    assert!(with.company >= 1.3 * without.company, "{with:?} {without:?}");
-    assert!(with.latency <= 1.2 * without.latency, "{with:?} {without:?}");
+    assert!(with.company >= 2.0 * without.company, "{with:?} {without:?}");
+    assert!(with.latency <= 2.0 * without.latency, "{with:?} {without:?}");
 }
