@@ -62,7 +62,14 @@ impl FakeServer {
     /// When it cannot listen.
     #[must_use]
     pub fn start(answer: Answer) -> Self {
-        Self::at((Ipv4Addr::LOCALHOST, crate::ports::free()).into(), answer).expect("listen on a free port")
+        // Another program may take the port between the look and the bind.
+        for _ in 0..20 {
+            match Self::at((Ipv4Addr::LOCALHOST, crate::ports::free()).into(), answer.clone()) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                started => return started.expect("listen on a free port"),
+            }
+        }
+        panic!("twenty ports that were free were taken at once");
     }
 
     /// Starts one at a given address.
