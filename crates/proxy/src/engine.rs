@@ -27,7 +27,7 @@ use crate::buffer::BufferPool;
 use crate::health::{Health, Now};
 use crate::join::Joins;
 use crate::policy::Policies;
-use crate::session::{Phase as SessionPhase, Protocol, Session};
+use crate::session::{Hold, Phase as SessionPhase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
 use crate::slow_log::SlowLog;
 use crate::stats::{PoolCounts, WorkerStats};
@@ -35,10 +35,13 @@ use crate::time::Time;
 use crate::upstream::{Phase, Upstream, Usage};
 
 mod backpressure;
+mod blocking;
 mod dedicated;
 mod detour;
 pub mod drain;
+mod held;
 pub mod observe;
+mod pubsub;
 pub mod reconfigure;
 mod reply;
 mod request;
@@ -49,6 +52,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transaction;
 
 /// What the engine wants of the world, besides sending what it offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +166,8 @@ struct Pool {
     dedicated: usize,
     /// Upstreams that were, and wait for the next use.
     spares: Vec<Key>,
+    /// How many upstreams sessions hold now.
+    held: usize,
     counts: PoolCounts,
     /// What is different while a shard is out.
     detour: detour::Detour,
@@ -246,7 +252,9 @@ impl Engine {
                 session.stats.client_eof.add(1);
                 // What has arrived and is held will still be answered; nothing more comes.
                 session.ended = true;
-                self.finish_if_drained(key);
+                if !self.handle_session_hangup(key) {
+                    self.finish_if_drained(key);
+                }
             }
             SessionEnd::Error => {
                 session.stats.client_err.add(1);
@@ -261,7 +269,11 @@ impl Engine {
     /// Whether the bytes of `key`'s client are wanted at the moment.
     pub fn wants_bytes(&self, key: Key) -> bool {
         self.sessions.get(key).is_some_and(|session| {
-            session.hold.is_none() && session.phase == SessionPhase::Open && !session.ended
+            let is_open = session.phase == SessionPhase::Open && !session.ended;
+            let behind = blocking::BEHIND_BLOCKING_MAX;
+            is_open
+                && (session.hold.is_none()
+                    || session.hold == Some(Hold::Blocked) && session.input.len() < behind)
         })
     }
 
@@ -281,6 +293,10 @@ impl Engine {
         while let Some(key) = self.touched_sessions.pop() {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.touched = false;
+                if session.mode.is_some() {
+                    self.flush_messages(key);
+                }
+                let Some(session) = self.sessions.get_mut(key) else { continue };
                 if session.phase == SessionPhase::Broken {
                     session.stats.client_err.add(1);
                     self.end_session(key);
@@ -462,6 +478,9 @@ impl Engine {
             self.abandon(upstream); // it was sent a part of a request
         }
         session.stats.sessions.add(-1);
+        if let Some(mode) = &session.mode {
+            self.close_held(&mode.upstreams());
+        }
         for join in session.dissolve(&mut self.buffers) {
             self.joins.forsake(&mut self.buffers, join);
         }
@@ -486,13 +505,14 @@ impl Pool {
         Ok(Pool {
             readmit_at: readmit_at(&settings, &health),
             detour: detour::Detour::new(&settings, &health, workers),
-            policies: Policies::new(settings.multi_key),
+            policies: Policies::new(settings.multi_key, settings.dialect),
             router,
             health,
             health_version: version,
             lanes: vec![None; lanes],
             dedicated: 0,
             spares: Vec::new(),
+            held: 0,
             counts,
             slow_log: SlowLog::default(),
             settings,

@@ -7,7 +7,8 @@ use shoal_resp::command::{self, Command, Flags, Keys};
 
 use crate::join::JoinKind;
 use crate::local::Local;
-use crate::settings::MultiKey;
+use crate::mode::Holding;
+use crate::settings::{Dialect, MultiKey};
 
 /// What is done with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Policy {
     Anywhere,
     /// The proxy answers it.
     Local(Local),
+    /// It holds a connection, or concerns those that do.
+    Holding(Holding),
     /// Its second word decides.
     Container,
     /// It is not supported.
@@ -34,14 +37,18 @@ pub struct Policies(Box<[Policy]>);
 
 impl Policies {
     /// The policies of a pool.
-    pub fn new(multi_key: MultiKey) -> Policies {
+    pub fn new(multi_key: MultiKey, dialect: Dialect) -> Policies {
         let mut policies = Vec::new();
         for command in command::all().iter().flat_map(|command| [command].into_iter().chain(command.subs)) {
             let place = command.id as usize;
             if policies.len() <= place {
                 policies.resize(place + 1, Policy::Refused);
             }
-            policies[place] = decide(command, multi_key);
+            policies[place] = match Holding::of(command) {
+                // Twemproxy has none of them.
+                Some(holding) if dialect == Dialect::Shoal => Policy::Holding(holding),
+                _ => decide(command, multi_key),
+            };
         }
         Policies(policies.into_boxed_slice())
     }

@@ -18,6 +18,7 @@ use shoal_telemetry::CacheLine;
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
 use crate::join::JoinId;
+use crate::mode::Mode;
 use crate::snapshot::Traffic;
 use crate::stats::PoolStats;
 
@@ -66,6 +67,8 @@ pub enum Hold {
     Output,
     /// The next request must be answered on its own: all before it first.
     Barrier,
+    /// A blocking command is outstanding.
+    Blocked,
     /// The queue of this upstream is full.
     Upstream(Key),
     /// A large request waits for a dedicated upstream.
@@ -150,6 +153,8 @@ pub struct Session {
     pub passing: Option<JoinId>,
     /// What has passed through it.
     pub traffic: Traffic,
+    /// What it holds, if anything.
+    pub mode: Option<Box<Mode>>,
     /// Bytes that have arrived and were not taken.
     pub input: Buffer,
     /// Replies to be sent.
@@ -212,6 +217,7 @@ impl Session {
             stream: None,
             passing: None,
             traffic: Traffic::default(),
+            mode: None,
             input: Buffer::default(),
             output: Buffer::default(),
             touched: false,
@@ -244,7 +250,7 @@ impl Session {
         match self.hold {
             Some(Hold::Outstanding) => self.slots.len() <= OUTSTANDING_MAX / 2,
             Some(Hold::Output) => self.output.len() + self.parked <= OUTPUT_MAX / 2,
-            Some(Hold::Barrier) => self.slots.is_empty(),
+            Some(Hold::Barrier | Hold::Blocked) => self.slots.is_empty(),
             Some(Hold::Upstream(_) | Hold::Dedicated | Hold::Returning) | None => false,
         }
     }
@@ -254,6 +260,11 @@ impl Session {
         if self.slots.is_empty() {
             self.slots = VecDeque::new();
         }
+    }
+
+    /// Whether `output` ends in the middle of a reply.
+    pub fn is_within_reply(&self) -> bool {
+        self.began || self.passing.is_some()
     }
 
     /// Bytes of replies that are unsent or wait for their turn.

@@ -155,6 +155,7 @@ pub enum HoldReason {
     Outstanding,
     Output,
     Barrier,
+    Blocked,
     Upstream,
     Dedicated,
     Returning,
@@ -162,10 +163,11 @@ pub enum HoldReason {
 
 impl HoldReason {
     /// All of them, each at the place of its number.
-    pub const ALL: [HoldReason; 6] = [
+    pub const ALL: [HoldReason; 7] = [
         HoldReason::Outstanding,
         HoldReason::Output,
         HoldReason::Barrier,
+        HoldReason::Blocked,
         HoldReason::Upstream,
         HoldReason::Dedicated,
         HoldReason::Returning,
@@ -177,6 +179,7 @@ impl HoldReason {
             HoldReason::Outstanding => "outstanding",
             HoldReason::Output => "output",
             HoldReason::Barrier => "barrier",
+            HoldReason::Blocked => "blocked",
             HoldReason::Upstream => "upstream",
             HoldReason::Dedicated => "dedicated",
             HoldReason::Returning => "returning",
@@ -190,6 +193,7 @@ impl From<Hold> for HoldReason {
             Hold::Outstanding => HoldReason::Outstanding,
             Hold::Output => HoldReason::Output,
             Hold::Barrier => HoldReason::Barrier,
+            Hold::Blocked => HoldReason::Blocked,
             Hold::Upstream(_) => HoldReason::Upstream,
             Hold::Dedicated => HoldReason::Dedicated,
             Hold::Returning => HoldReason::Returning,

@@ -52,8 +52,28 @@ pub enum Usage {
     Dedicated,
     /// Nobody at the moment: it was dedicated, and waits for the next use.
     Spare,
+    /// The session that holds it, which watches keys on it.
+    Watching,
+    /// The session that holds it, until its blocking command is answered.
+    Blocking,
+    /// The session that holds it, which gets messages by it.
+    Subscribed,
     /// Nobody any more: what is queued is still sent and answered, then it is closed.
     Retired,
+}
+
+impl Pending {
+    /// Whether it is the EXEC of a transaction, on an upstream that is not watching.
+    pub fn is_exec(&self) -> bool {
+        self.group == Group::Transactions
+    }
+}
+
+impl Usage {
+    /// Whether one session has it to itself for as long as it likes.
+    pub fn is_held(self) -> bool {
+        matches!(self, Usage::Watching | Usage::Blocking | Usage::Subscribed)
+    }
 }
 
 /// Who waits for a reply.
@@ -128,8 +148,10 @@ pub struct Upstream {
     pub home: Home,
     /// Who may use it.
     pub usage: Usage,
-    /// The pool that it is a dedicated or a spare upstream of, by its index in the settings.
+    /// The pool that it is a dedicated, held or spare upstream of, by its index in the settings.
     pub pool: usize,
+    /// The session that holds it, or that held it last.
+    pub holder: Option<Key>,
     /// The version of RESP on it.
     pub protocol: Protocol,
     /// Where it is in its life.
@@ -138,6 +160,8 @@ pub struct Upstream {
     pub greeting: Buffer,
     /// What the server answered to the greeting so far.
     pub greeted: Buffer,
+    /// The message that is coming in to a subscriber.
+    pub frame: Buffer,
     /// Requests to be sent.
     pub output: Buffer,
     /// Who waits, oldest first: for requests sent, then for those in `output`.
@@ -185,10 +209,12 @@ impl Upstream {
             home,
             usage: Usage::Shared,
             pool: 0,
+            holder: None,
             protocol,
             phase: Phase::Idle(Time::default()),
             greeting: Buffer::default(),
             greeted: Buffer::default(),
+            frame: Buffer::default(),
             output: Buffer::default(),
             queue: VecDeque::new(),
             delimiter: Delimiter::new(),
@@ -219,6 +245,13 @@ impl Upstream {
         self.pace.arrived(now);
         let queued_at = now;
         self.queue.push_back(Pending { session, sequence, part, forsaken: false, group, queued_at, end });
+    }
+
+    /// Notes that the next `count` replies are nobody's. Whose request they belong to says `session` and `sequence`.
+    pub fn queued_unwanted(&mut self, session: Key, sequence: u32, count: usize, now: Time) {
+        let (end, group) = (self.queued, Group::Transactions);
+        let unwanted = Pending { session, sequence, part: 0, forsaken: true, group, queued_at: now, end };
+        self.queue.extend(std::iter::repeat_n(unwanted, count));
     }
 
     /// Notes that `length` more bytes of the last request were appended to `output`. Its time counts from the last of them:
@@ -269,6 +302,11 @@ impl Upstream {
         } else {
             self.in_flight.bytes(begin, end)
         }
+    }
+
+    /// Bytes sent since the connection began.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent
     }
 
     /// Requests sent and unanswered, and requests not wholly sent; their numbers.

@@ -13,6 +13,7 @@
 
 use std::time::Duration;
 
+use super::held::HELD_SPARES_MAX;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
@@ -73,7 +74,7 @@ impl Engine {
         }
     }
 
-    fn take_spare(&mut self, pool: usize, shard: usize, protocol: Protocol) -> Option<Key> {
+    pub(super) fn take_spare(&mut self, pool: usize, shard: usize, protocol: Protocol) -> Option<Key> {
         let place = self.pools[pool].spares.iter().rposition(|&key| {
             self.upstreams
                 .get(key)
@@ -130,12 +131,20 @@ impl Engine {
     pub(super) fn settle_unshared(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         match upstream.usage {
-            Usage::Shared | Usage::Spare => {}
+            Usage::Shared | Usage::Spare | Usage::Watching | Usage::Subscribed => {}
             Usage::Retired => self.bury_if_retired(key),
             Usage::Dedicated if !upstream.queue.is_empty() => self.close_if_unwanted(key),
+            Usage::Blocking if !upstream.queue.is_empty() => {}
+            Usage::Blocking => {
+                self.end_blocking(key);
+                self.give_back(key);
+                self.settle_unshared(key);
+            }
             Usage::Dedicated => {
+                let most = if upstream.holder.is_some() { HELD_SPARES_MAX } else { SPARES_MAX };
                 let (pool, shard, protocol) = (upstream.pool, upstream.home.shard, upstream.protocol);
                 upstream.usage = Usage::Spare;
+                upstream.holder = None;
                 upstream.spare_since = self.now;
                 self.leave_dedicated(pool);
                 let entry = &self.pools[pool];
@@ -149,7 +158,7 @@ impl Engine {
                     if let Some(upstream) = self.upstreams.get_mut(key) {
                         upstream.usage = Usage::Shared;
                     }
-                } else if self.spares_of(pool, shard, protocol) < SPARES_MAX {
+                } else if self.spares_of(pool, shard, protocol) < most {
                     self.pools[pool].spares.push(key);
                 } else {
                     self.abandon(key);
@@ -184,7 +193,9 @@ impl Engine {
     /// Closes an upstream that is not shared, and forgets it with all that was queued on it. Its server has not failed.
     pub(super) fn abandon(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if upstream.usage == Usage::Dedicated {
+        if upstream.usage.is_held() {
+            self.lose_held(key);
+        } else if upstream.usage == Usage::Dedicated {
             let pool = upstream.pool;
             upstream.usage = Usage::Retired;
             self.leave_dedicated(pool);
@@ -197,7 +208,7 @@ impl Engine {
         }
         self.resumable.extend(upstream.holding.drain(..));
         upstream.in_flight.release(&mut self.buffers, u64::MAX);
-        for buffer in [upstream.output, upstream.greeting, upstream.greeted] {
+        for buffer in [upstream.output, upstream.greeting, upstream.greeted, upstream.frame] {
             self.buffers.release(buffer);
         }
     }
@@ -233,7 +244,8 @@ impl Engine {
     pub(super) fn retire_unshared(&mut self) {
         let unshared = |(key, upstream): (Key, &Upstream)| match upstream.usage {
             Usage::Dedicated | Usage::Spare => Some(key),
-            Usage::Shared | Usage::Retired => None,
+            // What is held was carried over or closed by now.
+            _ => None,
         };
         for key in self.upstreams.iter().filter_map(unshared).collect::<Vec<_>>() {
             if let Some(upstream) = self.upstreams.get_mut(key) {

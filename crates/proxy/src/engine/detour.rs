@@ -14,6 +14,7 @@ use super::{Action, Engine, Pool};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
+use crate::mode::Holding;
 use crate::moved_keys::{MOVED_KEYS_MAX, Moved, MovedKeys};
 use crate::policy::Policy;
 use crate::returning::gate::Gate;
@@ -132,6 +133,9 @@ impl Engine {
                 _ => self.handle_upstream_failed(key, &Failure::Ejected),
             }
         }
+        if !self.pools[pool].settings.ejected_keys_fail() {
+            self.unsettle_held(pool);
+        }
     }
 
     /// Closes a connection that nobody waits on.
@@ -150,6 +154,13 @@ impl Engine {
         self.actions.push_back(Action::Disconnect(key));
     }
 
+    /// Whether a return is under way that moves keys; then `session` is told when it is over.
+    pub(super) fn held_at_gate(&mut self, session: Key, pool: usize) -> bool {
+        let gates = &mut self.pools[pool].detour.gates;
+        let closed = gates.iter_mut().find(|waiting| waiting.next.is_some());
+        closed.map(|waiting| waiting.held.push(session)).is_some()
+    }
+
     /// Looks at a request while a shard of its pool is out: remembers what it writes elsewhere, and holds it if its keys are
     /// about to change their place. `None` if it may go its way.
     pub(super) fn detour(
@@ -163,7 +174,8 @@ impl Engine {
     ) -> Option<Detoured> {
         let command = match policy {
             Policy::Container => lookup_sub(command, args.get(1)?.of(raw))?,
-            Policy::Local(_) | Policy::Refused | Policy::Anywhere => return None,
+            Policy::Holding(Holding::Block) => command,
+            Policy::Local(_) | Policy::Refused | Policy::Anywhere | Policy::Holding(_) => return None,
             _ => command,
         };
         let mut keys = std::mem::take(&mut self.keys);
@@ -243,6 +255,8 @@ impl Engine {
             return false;
         }
         let asked = self.upstreams.iter().filter(|(_, upstream)| Arc::ptr_eq(&upstream.home.health, health));
+        // A blocking command is not waited for: it is told to ask again when the shard is in.
+        let asked = asked.filter(|(_, upstream)| !upstream.usage.is_held());
         let sent = asked.filter_map(|(key, upstream)| {
             let last = upstream.queue.back()?;
             Some((key, (last.session, last.sequence, last.part)))

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::{Action, Engine};
 use crate::arena::Key;
-use crate::session::{Phase, Session};
+use crate::session::{Hold, Phase, Session};
 use crate::time::Time;
 
 /// How often the sessions that are to leave are looked through.
@@ -112,7 +112,7 @@ impl Engine {
     /// Takes nothing more from `key`, and ends it once no server owes it a reply and it has read what it was owed.
     fn call_last(&mut self, key: Key) {
         let (Some(session), Some(leaving)) = (self.sessions.get_mut(key), &mut self.leaving) else { return };
-        if session.phase == Phase::Open {
+        if session.phase == Phase::Open && session.hold != Some(Hold::Blocked) {
             session.phase = Phase::Draining;
             session.hold = None;
             let half = session.stream.is_some() || !session.input.is_empty();
@@ -121,6 +121,10 @@ impl Engine {
                 return self.end_session(key); // its server waits for the rest, and would for ever
             }
         }
+        if self.handle_session_hangup(key) {
+            return; // it may wait for ever, and is told so by its end
+        }
+        let (Some(session), Some(leaving)) = (self.sessions.get_mut(key), &mut self.leaving) else { return };
         session.unread_looks = if session.output.is_empty() { 0 } else { session.unread_looks + 1 };
         if session.unread_looks > UNREAD_LOOKS {
             leaving.cut += usize::from(session.input.is_empty());
@@ -153,5 +157,6 @@ impl Session {
             && self.unfinished.is_none()
             && self.stream.is_none()
             && self.hold.is_none()
+            && self.mode.as_ref().is_none_or(|mode| mode.is_quiet())
     }
 }

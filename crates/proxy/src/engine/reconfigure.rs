@@ -43,6 +43,7 @@ impl Engine {
                 self.retire(key);
             }
         }
+        self.carry_held(&mut before, &successor);
         self.retire_unshared();
         for key in self.sessions.keys() {
             self.carry_session(key, &successor);
@@ -84,7 +85,9 @@ impl Engine {
                 // Whoever waited for an upstream may find another one, but nobody before all replies are in. A large request
                 // ends where it was begun, and nothing follows it before it is answered.
                 if session.stream.is_none() && (session.outstanding() > 0 || session.hold.is_some()) {
-                    session.hold = Some(Hold::Barrier);
+                    if session.hold != Some(Hold::Blocked) {
+                        session.hold = Some(Hold::Barrier);
+                    }
                     self.resumable.push_back(key);
                 }
             }

@@ -23,6 +23,9 @@ impl Engine {
         let mut replies = 0;
         while !rest.is_empty() {
             let Some(upstream) = self.upstreams.get_mut(key) else { return };
+            if upstream.usage == Usage::Subscribed {
+                return self.handle_subscribed_bytes(key, rest);
+            }
             upstream.heard_at = self.now;
             let begun_as = upstream.delimiter.kind();
             let (piece, last, kind) = match upstream.delimiter.feed(rest) {
@@ -166,7 +169,7 @@ impl Engine {
     }
 
     /// Takes a piece of an answer to a greeting; false if the upstream has failed by it.
-    fn handle_greeted(&mut self, key: Key, piece: &[u8], last: bool) -> bool {
+    pub(super) fn handle_greeted(&mut self, key: Key, piece: &[u8], last: bool) -> bool {
         let Some(upstream) = self.upstreams.get_mut(key) else { return false };
         self.buffers.append(&mut upstream.greeted, piece);
         if upstream.greeted.len() > GREETED_MAX {

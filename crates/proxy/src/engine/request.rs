@@ -1,6 +1,6 @@
 //! The way out: bytes of a client become requests, and requests find their servers.
 
-use shoal_resp::command::{self, Command};
+use shoal_resp::command::{self, Command, Flags};
 use shoal_resp::encode;
 use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
 use shoal_topology::Route;
@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::local::{self, About, Local};
 use crate::policy::{ANYWHERE_KEY, Policy};
 use crate::session::{Hold, Phase, Protocol, Unfinished};
+use crate::settings::Dialect;
 use crate::upstream;
 
 const TOO_LONG_TO_COLLECT: &str = "ERR Protocol error: the request cannot be routed by its first words, and is longer than \
@@ -24,6 +25,8 @@ pub(super) enum Taken {
     Yes,
     /// It must wait; the same bytes come again when the hold is over.
     NotYet(Hold),
+    /// It was forwarded, and nothing may follow it before the hold is over.
+    Last(Hold),
 }
 
 /// The request at hand.
@@ -72,7 +75,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(key) else { return };
         match session.hold {
             None => return,
-            Some(Hold::Barrier) if session.outstanding() > 0 => return,
+            Some(Hold::Barrier | Hold::Blocked) if session.outstanding() > 0 => return,
             Some(_) => session.hold = None,
         }
         self.take_input(key);
@@ -134,6 +137,12 @@ impl Engine {
                             self.hold(key, hold);
                             break;
                         }
+                        Taken::Last(hold) => {
+                            at += len;
+                            self.pools[pool].counts.pool.requests.add(1);
+                            self.hold(key, hold);
+                            break;
+                        }
                     }
                 }
                 Ok(Parsed::Request { len, inline: true }) => {
@@ -143,6 +152,12 @@ impl Engine {
                             self.pools[pool].counts.pool.requests.add(1);
                         }
                         Taken::NotYet(hold) => {
+                            self.hold(key, hold);
+                            break;
+                        }
+                        Taken::Last(hold) => {
+                            at += len;
+                            self.pools[pool].counts.pool.requests.add(1);
                             self.hold(key, hold);
                             break;
                         }
@@ -237,7 +252,7 @@ impl Engine {
     #[inline]
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
-        let (pool, authenticated) = (session.pool, session.authenticated);
+        let (pool, authenticated, in_mode) = (session.pool, session.authenticated, session.mode.is_some());
         let request =
             Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
         let Some(command) = command::lookup(request.word(0)) else {
@@ -255,6 +270,9 @@ impl Engine {
             self.answer(key, local::no_auth(self.pools[pool].settings.dialect));
             return Taken::Yes;
         }
+        if in_mode && let Some(taken) = self.take_in_mode(request, command, policy) {
+            return taken;
+        }
         if self.pools[pool].detour.is_active()
             && let Some(detoured) = self.detour(key, pool, raw, args, command, policy)
         {
@@ -271,12 +289,13 @@ impl Engine {
             Policy::Keys => self.forward_keys(request, command),
             Policy::Anywhere => self.forward_key(request, ANYWHERE_KEY),
             Policy::Container => self.take_contained(request, command),
+            Policy::Holding(holding) => self.take_holding(request, command, holding),
             Policy::Refused => Taken::Yes, // answered above
         }
     }
 
     #[cold]
-    fn detoured(&mut self, request: Request<'_>, detoured: &Detoured) -> Taken {
+    pub(super) fn detoured(&mut self, request: Request<'_>, detoured: &Detoured) -> Taken {
         match *detoured {
             Detoured::Held => Taken::NotYet(Hold::Returning),
             Detoured::Forgotten(shard) => {
@@ -291,6 +310,7 @@ impl Engine {
 
     pub(super) fn refuse(&mut self, request: Request<'_>, error: &str) -> Taken {
         self.answer_error(request.session, error);
+        self.fail_transaction(request.session);
         Taken::Yes
     }
 
@@ -301,6 +321,10 @@ impl Engine {
         if local.is_barrier() && session.outstanding() > 0 {
             return Taken::NotYet(Hold::Barrier);
         }
+        if local == Local::Reset {
+            self.leave_modes(request.session);
+        }
+        let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let settings = &self.pools[request.pool].settings;
         local::answer(local, session, settings, about, request.raw, request.args, &mut self.buffers);
         touch(&mut session.touched, &mut self.touched_sessions, request.session);
@@ -325,7 +349,7 @@ impl Engine {
     }
 
     #[inline]
-    fn forward_key(&mut self, request: Request<'_>, key: &[u8]) -> Taken {
+    pub(super) fn forward_key(&mut self, request: Request<'_>, key: &[u8]) -> Taken {
         match self.pools[request.pool].router.route(key, &mut self.random) {
             Route::Shard(shard) => self.forward(request, shard),
             unroutable => self.refuse_unroutable(request, &unroutable),
@@ -375,7 +399,7 @@ impl Engine {
     }
 
     /// Forwards a command whose keys must all lie on one shard.
-    fn forward_keys(&mut self, request: Request<'_>, command: &Command) -> Taken {
+    pub(super) fn forward_keys(&mut self, request: Request<'_>, command: &Command) -> Taken {
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         let found = command.keys(request.raw, request.args, &mut keys);
@@ -393,21 +417,12 @@ impl Engine {
         let pool = &self.pools[request.pool];
         let as_nutcracker = pool.settings.multi_key == crate::settings::MultiKey::AsNutcracker;
         let several = pool.settings.pool.shards.len() > 1;
-        if keys.first().is_some_and(|&first| blocks(command, &request, first)) {
+        let blocks = blocks(command, &request);
+        if blocks && pool.settings.dialect == Dialect::Nutcracker {
             return self.refuse(request, &local::unknown_command(request.raw, request.args));
         }
-        if copies_elsewhere(command, &request, pool.settings.database) {
-            let database = pool.settings.database;
-            return self.refuse(request, &format!("ERR clients of this pool see database {database} alone"));
-        }
-        if several && !as_nutcracker && sorts_by_other_keys(command, &request) {
-            return self.refuse(
-                request,
-                &format!(
-                    "ERR '{name}' with BY or GET reads keys that may lie on other shards of pool {}",
-                    pool.settings.pool.name
-                ),
-            );
+        if let Some(error) = self.objection(request, command) {
+            return self.refuse(request, &error);
         }
         let Some((&first, others)) = keys.split_first() else {
             if !several {
@@ -423,36 +438,67 @@ impl Engine {
         if !as_nutcracker {
             for &other in others {
                 if pool.router.route(request.word(other), &mut self.random) != home {
-                    let pool = &pool.settings.pool.name;
-                    return self.refuse(request, &format!(
-                            "CROSSSLOT keys of '{name}' lie on several shards of pool {pool}: give them one hash tag, or set \
-                             multi_key: as-nutcracker"
-                        ),
-                    );
+                    let error = crossslot(&name, &pool.settings.pool.name);
+                    return self.refuse(request, &error);
                 }
             }
         }
+        if blocks {
+            return self.block(request, command, shard);
+        }
         self.forward(request, shard)
     }
+
+    /// Why a command cannot be right behind sharding whatever its keys are.
+    pub(super) fn objection(&self, request: Request<'_>, command: &Command) -> Option<String> {
+        let settings = &self.pools[request.pool].settings;
+        if copies_elsewhere(command, &request, settings.database) {
+            let database = settings.database;
+            return Some(format!("ERR clients of this pool see database {database} alone"));
+        }
+        let as_nutcracker = settings.multi_key == crate::settings::MultiKey::AsNutcracker;
+        if settings.pool.shards.len() > 1 && !as_nutcracker && sorts_by_other_keys(command, &request) {
+            let name = command.name.to_ascii_lowercase();
+            let pool = &settings.pool.name;
+            return Some(format!(
+                "ERR '{name}' with BY or GET reads keys that may lie on other shards of pool {pool}"
+            ));
+        }
+        None
+    }
+}
+
+pub(super) fn crossslot(name: &str, pool: &str) -> String {
+    format!(
+        "CROSSSLOT keys of '{name}' lie on several shards of pool {pool}: give them one hash tag, or set multi_key: \
+         as-nutcracker"
+    )
 }
 
 pub(super) fn wrong_arity(name: &str) -> String {
     format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase().replace(' ', "|"))
 }
 
-/// Whether XREAD or XREADGROUP asks to wait, which would stop everybody on a shared connection.
-fn blocks(command: &Command, request: &Request<'_>, first_key: usize) -> bool {
-    if !matches!(command.name, "XREAD" | "XREADGROUP") {
-        return false;
+/// Whether the command waits until there is something for it, which would stop everybody on a shared connection.
+fn blocks(command: &Command, request: &Request<'_>) -> bool {
+    match command.name {
+        "XREAD" | "XREADGROUP" => block_option(request).is_some(),
+        _ => command.flags.contains(Flags::BLOCKING),
     }
+}
+
+/// Where BLOCK stands in an XREAD or XREADGROUP, if it does.
+pub(super) fn block_option(request: &Request<'_>) -> Option<usize> {
     let mut at = 1;
-    while at < first_key {
+    while at < request.args.len() {
         let word = request.word(at);
         if word.eq_ignore_ascii_case(b"BLOCK") {
-            return true;
+            return Some(at);
         }
         // The names of group and consumer, and COUNT's number, are values whatever they say.
-        at += if word.eq_ignore_ascii_case(b"GROUP") {
+        at += if word.eq_ignore_ascii_case(b"STREAMS") {
+            return None;
+        } else if word.eq_ignore_ascii_case(b"GROUP") {
             3
         } else if word.eq_ignore_ascii_case(b"COUNT") {
             2
@@ -460,7 +506,7 @@ fn blocks(command: &Command, request: &Request<'_>, first_key: usize) -> bool {
             1
         };
     }
-    false
+    None
 }
 
 /// Whether SORT reads keys by a pattern.

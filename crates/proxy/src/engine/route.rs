@@ -2,13 +2,14 @@
 
 use shoal_resp::encode;
 
+use super::transaction::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::session::{Delivered, Protocol};
 use crate::settings::Dialect;
 use crate::time::Time;
-use crate::upstream::{Phase, Upstream, Usage};
+use crate::upstream::{Pending, Phase, Upstream, Usage};
 use std::time::Duration;
 
 /// The pause after the first failure to connect; it doubles up to [`RECONNECT_PAUSE_MAX`], with jitter.
@@ -136,6 +137,8 @@ impl Engine {
         let fruitless = !upstream.has_replied;
         let was_opening = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
         let opened_at = upstream.opened_at.as_micros();
+        let sent = upstream.sent_bytes();
+        let is_watch = upstream.usage == Usage::Watching;
         let waiting = upstream.reset(&mut self.buffers);
         let holding = std::mem::take(&mut upstream.holding);
         upstream.attempts = if fruitless { upstream.attempts + 1 } else { 0 };
@@ -170,7 +173,9 @@ impl Engine {
         let mut error = Vec::new();
         failure.write(&mut error, settings, Some(home.shard));
         for (nth, pending) in waiting.iter().enumerate() {
-            if !pending.forsaken {
+            if !pending.forsaken && pending.is_exec() && !is_watch {
+                self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
+            } else if !pending.forsaken {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             }
         }
@@ -185,6 +190,13 @@ impl Engine {
         // Between half of the pause and the whole of it, so that workers and proxies do not come all at once.
         let half = pause / 2;
         half + half.mul_f64(f64::from(self.random.next() % 1024) / 1024.0)
+    }
+
+    /// Answers EXEC with `error`; `sent` says whether the server may have got it.
+    pub(super) fn fail_exec(&mut self, exec: &Pending, error: &[u8], sent: bool, begun: bool) {
+        let mut error = error.to_vec();
+        add_fate(&mut error, sent);
+        self.fail_request(exec.session, exec.sequence, exec.part, &error, begun);
     }
 
     /// Answers a forwarded request, or a part of one, with `error` instead of the server's reply.

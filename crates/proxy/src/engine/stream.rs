@@ -42,6 +42,9 @@ impl Engine {
         if !session.authenticated || request.args.len() < 2 {
             return Begun::No; // without the password the limits are far below
         }
+        if session.mode.as_ref().is_some_and(|mode| mode.collects()) {
+            return Begun::No;
+        }
         let outstanding = session.outstanding();
         let Some(command) = command::lookup(request.word(0)) else {
             let error = local::unknown_command(request.raw, request.args);

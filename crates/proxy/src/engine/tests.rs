@@ -21,11 +21,14 @@ use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSett
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
+mod blocking;
 mod cases;
 mod detour;
 mod inside;
 mod large;
 mod leaving;
+mod pubsub;
+mod transaction;
 
 const SHARDS: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -78,6 +81,8 @@ fn pools(settings: PoolSettings, health: Arc<Health>) -> Pools {
 struct Server {
     data: BTreeMap<Vec<u8>, Vec<u8>>,
     silent: bool,
+    /// How often each key was written.
+    writes: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Server {
@@ -88,6 +93,7 @@ impl Server {
                 None => encode::null_bulk(out),
             },
             [b"SET", key, value] => {
+                *self.writes.entry(key.to_vec()).or_default() += 1;
                 self.data.insert(key.to_vec(), value.to_vec());
                 encode::simple(out, "OK");
             }
@@ -121,6 +127,49 @@ struct Wire {
     shard: usize,
     to_server: Vec<u8>,
     to_proxy: VecDeque<u8>,
+    state: Connection,
+}
+
+/// What a server keeps of one connection.
+#[derive(Default)]
+struct Connection {
+    /// Between MULTI and EXEC: the commands.
+    queued: Option<Vec<Vec<Vec<u8>>>>,
+    /// Watched keys, and how often they had been written.
+    watched: Vec<(Vec<u8>, u64)>,
+}
+
+impl Connection {
+    fn execute(&mut self, server: &mut Server, words: &[&[u8]], out: &mut Vec<u8>) {
+        let writes = |server: &Server, key: &[u8]| server.writes.get(key).copied().unwrap_or_default();
+        match (words, &mut self.queued) {
+            ([b"MULTI"], None) => {
+                self.queued = Some(Vec::new());
+                encode::simple(out, "OK");
+            }
+            ([b"WATCH", keys @ ..], None) => {
+                self.watched.extend(keys.iter().map(|key| (key.to_vec(), writes(server, key))));
+                encode::simple(out, "OK");
+            }
+            ([b"EXEC"], Some(queued)) => {
+                let queued = std::mem::take(queued);
+                self.queued = None;
+                if self.watched.drain(..).any(|(key, before)| writes(server, &key) != before) {
+                    return encode::null_array(out);
+                }
+                encode::array_len(out, queued.len());
+                for words in queued {
+                    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+                    server.execute(&words, out);
+                }
+            }
+            (words, Some(queued)) => {
+                queued.push(words.iter().map(|word| word.to_vec()).collect());
+                encode::simple(out, "QUEUED");
+            }
+            (words, None) => server.execute(words, out),
+        }
+    }
 }
 
 /// One client: what it still sends, and what it expects back in which order.
@@ -152,10 +201,13 @@ struct World {
     chance: Random,
     now: u64,
     faults: bool,
+    /// Whether clients use transactions.
+    holds: bool,
 }
 
 impl World {
     fn new(seed: u32, clients: usize, faults: bool, settings: PoolSettings) -> World {
+        let dialect = settings.dialect;
         let health = Arc::new(Health::new(SHARDS, settings.ejection));
         let mut engine =
             Engine::new(Parts { pools: pools(settings, health), seed, first_id: 1, id_step: 1 }).unwrap();
@@ -174,7 +226,8 @@ impl World {
             .collect();
         let servers = (0..SHARDS).map(|_| Server::default()).collect();
         let chance = Random::seeded(seed.wrapping_add(7));
-        World { engine, servers, wires: BTreeMap::new(), clients, chance, now: 1, faults }
+        let holds = dialect == Dialect::Shoal;
+        World { engine, servers, wires: BTreeMap::new(), clients, chance, now: 1, faults, holds }
     }
 
     fn pick(&mut self, below: usize) -> usize {
@@ -184,7 +237,7 @@ impl World {
     /// Gives client `index` a request to send, and the reply that it must get. Each client has keys of its own, so that a
     /// plain map says what is right.
     fn ask(&mut self, index: usize) {
-        let kind = self.pick(8);
+        let kind = self.pick(if self.holds { 10 } else { 8 });
         let numbers: Vec<usize> = (0..6).map(|_| self.pick(12)).collect();
         let size = match self.pick(60) {
             0 => 700_000,
@@ -232,6 +285,28 @@ impl World {
                 let gone =
                     [&keys[0], &keys[1]].iter().filter(|key| client.model.remove(**key).is_some()).count();
                 encode::integer(&mut reply, gone as i64);
+            }
+            8 | 9 => {
+                // With WATCH or without. Nobody else writes the key, so a watch is never in vain.
+                let watch: &[&[u8]] = &[b"WATCH", &keys[0]];
+                let words: [&[&[u8]]; 5] =
+                    [watch, &[b"MULTI"], &[b"SET", &keys[0], &value], &[b"GET", &keys[0]], &[b"EXEC"]];
+                let replies = ["+OK\r\n", "+OK\r\n", "+QUEUED\r\n", "+QUEUED\r\n"];
+                for (words, reply) in words.iter().zip(replies).skip(kind - 8) {
+                    encode::command(&mut request, words);
+                    let exact = !faults;
+                    let reply = reply.as_bytes().to_vec();
+                    client.expected.push_back(if exact {
+                        Expected::Exactly(reply)
+                    } else {
+                        Expected::Anything
+                    });
+                }
+                encode::command(&mut request, words[4]);
+                encode::array_len(&mut reply, 2);
+                encode::simple(&mut reply, "OK");
+                encode::bulk(&mut reply, &value);
+                client.model.insert(keys[0].clone(), value);
             }
             _ => {
                 local = true;
@@ -293,7 +368,7 @@ impl World {
             {
                 let words: Vec<&[u8]> = args.iter().map(|span| span.of(&wire.to_server)).collect();
                 let mut reply = Vec::new();
-                server.execute(&words, &mut reply);
+                wire.state.execute(server, &words, &mut reply);
                 wire.to_proxy.extend(reply);
                 wire.to_server.drain(..len);
             }

@@ -75,8 +75,13 @@ impl Engine {
             if upstream.awaits_client() {
                 continue;
             }
-            if self.now < front.queued_at + timeout {
-                self.next_deadline = self.next_deadline.min(front.queued_at + timeout);
+            // A blocking command has time of its own once it can be sent.
+            let since = match upstream.phase {
+                Phase::Ready => front.queued_at,
+                _ => front.queued_at.min(upstream.opened_at),
+            };
+            if self.now < since + timeout {
+                self.next_deadline = self.next_deadline.min(since + timeout);
                 continue;
             }
             // A server that has been silent all that time takes nothing on this connection any more. One that goes on
@@ -96,6 +101,7 @@ impl Engine {
         self.note_failing(key, self.now - timeout, begun, &Failure::TimedOut);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
+        let is_watch = upstream.usage == crate::upstream::Usage::Watching;
         let mut late = Vec::new();
         for (nth, pending) in upstream.queue.iter_mut().enumerate() {
             if pending.queued_at + timeout > self.now {
@@ -116,6 +122,10 @@ impl Engine {
         let mut error = Vec::new();
         Failure::TimedOut.write(&mut error, &home.settings, Some(home.shard));
         for pending in late {
+            if pending.is_exec() && !is_watch {
+                self.fail_exec(&pending, &error, true, false);
+                continue;
+            }
             self.fail_request(pending.session, pending.sequence, pending.part, &error, false);
         }
     }

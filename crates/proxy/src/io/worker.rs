@@ -242,6 +242,8 @@ impl Worker {
             session.unread = true;
             if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
                 self.engine.handle_session_end(key, SessionEnd::Error);
+            } else if flags.contains(epoll::EventFlags::RDHUP) {
+                self.engine.handle_session_hangup(key);
             }
             return;
         }

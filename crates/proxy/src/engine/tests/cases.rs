@@ -57,18 +57,23 @@ fn a_reply_that_has_begun_times_out_too() {
 
 #[test]
 fn nothing_that_blocks_or_reads_other_shards_goes_out() {
-    for (multi_key, words) in [
-        (MultiKey::AsNutcracker, &[&b"XREAD"[..], b"BLOCK", b"0", b"STREAMS", b"s", b"$"][..]),
+    for (dialect, multi_key, words) in [
         (
+            Dialect::Nutcracker,
+            MultiKey::AsNutcracker,
+            &[&b"XREAD"[..], b"BLOCK", b"0", b"STREAMS", b"s", b"$"][..],
+        ),
+        (
+            Dialect::Nutcracker,
             MultiKey::Refuse,
             &[b"XREADGROUP", b"GROUP", b"streams", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"],
         ),
-        (MultiKey::Refuse, &[b"BLPOP", b"a", b"0"]),
-        (MultiKey::Refuse, &[b"SUBSCRIBE", b"a"]),
-        (MultiKey::Refuse, &[b"SORT_RO", b"l", b"BY", b"w_*"]),
-        (MultiKey::Refuse, &[b"COPY", b"{a}1", b"{a}1", b"DB", b"3"]),
+        (Dialect::Nutcracker, MultiKey::Refuse, &[b"BLPOP", b"a", b"0"]),
+        (Dialect::Nutcracker, MultiKey::Refuse, &[b"SUBSCRIBE", b"a"]),
+        (Dialect::Shoal, MultiKey::Refuse, &[b"SORT_RO", b"l", b"BY", b"w_*"]),
+        (Dialect::Shoal, MultiKey::Refuse, &[b"COPY", b"{a}1", b"{a}1", b"DB", b"3"]),
     ] {
-        let (mut engine, key) = engine(PoolSettings { multi_key, ..one_lane(Dialect::Shoal) });
+        let (mut engine, key) = engine(PoolSettings { multi_key, ..one_lane(dialect) });
         engine.handle_session_bytes(key, &request(words));
         connect(&mut engine);
         assert_eq!(

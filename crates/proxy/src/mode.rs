@@ -1,0 +1,150 @@
+//! What is different about a session while it holds something: a transaction, watched keys, a blocking command,
+//! subscriptions, or its tongue.
+//!
+//! Knows nothing of upstreams but their keys. A session that has never asked for any of it has no [`Mode`], and costs
+//! nothing.
+
+use shoal_resp::command::{Command, Flags, Keys};
+
+use crate::arena::Key;
+use crate::subscriber::{Change, Kind, Subscriber};
+
+/// Commands that a transaction may have; one more is refused, and EXEC with it.
+pub const TRANSACTION_COMMANDS_MAX: usize = 16 * 1024;
+
+/// Bytes of commands that a transaction may have; one that goes beyond is refused, and EXEC with it.
+pub const TRANSACTION_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A command that holds a connection, or that those concern which do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// MULTI.
+    Multi,
+    /// EXEC.
+    Exec,
+    /// DISCARD.
+    Discard,
+    /// WATCH.
+    Watch,
+    /// UNWATCH.
+    Unwatch,
+    /// A command with keys that may block.
+    Block,
+    /// SUBSCRIBE, UNSUBSCRIBE and their like.
+    Subscribe(Change),
+    /// PUBLISH or SPUBLISH.
+    Publish,
+    /// PUBSUB.
+    Pubsub,
+}
+
+impl Holding {
+    /// What `command` does of this, if it does.
+    pub fn of(command: &Command) -> Option<Holding> {
+        match command.name {
+            "MULTI" => Some(Holding::Multi),
+            "EXEC" => Some(Holding::Exec),
+            "DISCARD" => Some(Holding::Discard),
+            "WATCH" => Some(Holding::Watch),
+            "UNWATCH" => Some(Holding::Unwatch),
+            "SUBSCRIBE" => Some(Holding::Subscribe(Change { kind: Kind::Channel, adds: true })),
+            "UNSUBSCRIBE" => Some(Holding::Subscribe(Change { kind: Kind::Channel, adds: false })),
+            "PSUBSCRIBE" => Some(Holding::Subscribe(Change { kind: Kind::Pattern, adds: true })),
+            "PUNSUBSCRIBE" => Some(Holding::Subscribe(Change { kind: Kind::Pattern, adds: false })),
+            "SSUBSCRIBE" => Some(Holding::Subscribe(Change { kind: Kind::ShardChannel, adds: true })),
+            "SUNSUBSCRIBE" => Some(Holding::Subscribe(Change { kind: Kind::ShardChannel, adds: false })),
+            "PUBLISH" | "SPUBLISH" => Some(Holding::Publish),
+            "PUBSUB" => Some(Holding::Pubsub),
+            // Those that block only where they are asked to are looked at when they come.
+            "XREAD" | "XREADGROUP" => None,
+            _ if command.keys != Keys::None && command.flags.contains(Flags::BLOCKING) => {
+                Some(Holding::Block)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a session holds.
+#[derive(Debug, Default)]
+pub struct Mode {
+    /// Between MULTI and EXEC.
+    pub transaction: Option<Transaction>,
+    /// Between WATCH and EXEC.
+    pub watch: Option<Watch>,
+    /// The upstream of a blocking command.
+    pub blocking: Option<Key>,
+    /// Its subscriptions.
+    pub subscriber: Option<Box<Subscriber>>,
+}
+
+impl Mode {
+    /// Whether it may end here without the client noticing more than that its connection did.
+    pub fn is_quiet(&self) -> bool {
+        self.transaction.is_none() && self.watch.is_none()
+    }
+
+    /// Whether the next request must have come whole before it is looked at.
+    pub fn collects(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// The upstreams that the session holds.
+    pub fn upstreams(&self) -> Vec<Key> {
+        let watching = self.watch.iter().filter_map(|watch| watch.upstream);
+        let homes = self.subscriber.iter().flat_map(|subscriber| &subscriber.homes);
+        watching.chain(self.blocking).chain(homes.map(|home| home.upstream)).collect()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.is_quiet() && self.blocking.is_none() && self.subscriber.is_none()
+    }
+}
+
+/// Commands that wait for EXEC.
+#[derive(Debug)]
+pub struct Transaction {
+    /// The shard that its keys are on; `None` as long as there are none.
+    pub shard: Option<usize>,
+    /// The pool's shards as they were at MULTI, by the version of its health.
+    pub version: u64,
+    /// The commands as they came, one behind the other.
+    pub commands: Vec<u8>,
+    /// How many there are.
+    pub count: usize,
+    /// One of them was refused, so EXEC is.
+    pub failed: bool,
+    /// The pool was changed under it.
+    pub outdated: bool,
+}
+
+impl Transaction {
+    /// One that has just begun.
+    pub fn new(version: u64) -> Transaction {
+        let commands = Vec::new();
+        Transaction { shard: None, version, commands, count: 0, failed: false, outdated: false }
+    }
+
+    /// EXEC is refused from now on, so what is queued need not be kept.
+    pub fn fail(&mut self) {
+        self.failed = true;
+        self.commands = Vec::new();
+    }
+
+    /// Whether a command of `length` bytes fits in.
+    pub fn has_room(&self, length: usize) -> bool {
+        self.count < TRANSACTION_COMMANDS_MAX && self.commands.len() + length <= TRANSACTION_BYTES_MAX
+    }
+}
+
+/// Watched keys.
+#[derive(Debug)]
+pub struct Watch {
+    /// The shard they are on.
+    pub shard: usize,
+    /// The upstream that watches; `None` once it is lost.
+    pub upstream: Option<Key>,
+    /// The pool's shards as they were, by the version of its health.
+    pub version: u64,
+}
