@@ -60,7 +60,9 @@ fn pipelines_of_transactions_are_answered_as_by_one_redis() {
         for hello in [None, Some("HELLO 3")] {
             let (mut through, mut direct) = (all.client(), plain.client());
             if let Some(hello) = hello {
-                assert!(call(&mut through, hello).starts_with('%') && call(&mut direct, hello).starts_with('%'));
+                assert!(
+                    call(&mut through, hello).starts_with('%') && call(&mut direct, hello).starts_with('%')
+                );
             }
             let bytes: Vec<u8> =
                 lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect();
@@ -95,7 +97,11 @@ fn a_watched_key_that_another_client_writes_aborts_and_a_thousand_increments_are
                             tries += 1;
                             call(&mut client, "WATCH {t}sum");
                             let text = call(&mut client, "GET {t}sum");
-                            let now = text.lines().nth(1).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+                            let now = text
+                                .lines()
+                                .nth(1)
+                                .and_then(|text| text.parse::<u64>().ok())
+                                .unwrap_or_default();
                             call(&mut client, "MULTI");
                             call(&mut client, &format!("SET {{t}}sum {}", now + 1));
                             if call(&mut client, "EXEC") == "*1\r\n+OK\r\n" {
@@ -133,7 +139,9 @@ fn who_waits_in_a_blocking_command_gets_what_comes_and_keeps_nobody_waiting() {
     ] {
         let mut waiting = all.client();
         waiting.send_command(&wait_line.split(' ').collect::<Vec<_>>());
-        wait::until("the server to block", || all.servers.iter().any(|server| blocked(server) == 1).then_some(()));
+        wait::until("the server to block", || {
+            all.servers.iter().any(|server| blocked(server) == 1).then_some(())
+        });
         assert_eq!(call(&mut other, "SET {t}other x"), "+OK\r\n", "{wait_line}");
         call(&mut other, push_line);
         assert_eq!(next(&mut waiting), reply, "{wait_line}");
@@ -148,12 +156,16 @@ fn a_client_that_vanishes_in_a_blocking_pop_pops_nothing() {
     for half in [false, true] {
         let mut waiting = all.client();
         waiting.send(&[encode(&["BLPOP", "{t}l", "0"]), encode(&["PING"])].concat());
-        wait::until("the server to block", || all.servers.iter().any(|server| blocked(server) == 1).then_some(()));
+        wait::until("the server to block", || {
+            all.servers.iter().any(|server| blocked(server) == 1).then_some(())
+        });
         if half {
             waiting.half_close();
         }
         drop(waiting);
-        wait::until("nobody to be blocked", || all.servers.iter().all(|server| blocked(server) == 0).then_some(()));
+        wait::until("nobody to be blocked", || {
+            all.servers.iter().all(|server| blocked(server) == 0).then_some(())
+        });
         let mut other = all.client();
         assert_eq!(call(&mut other, "RPUSH {t}l x"), ":1\r\n");
         assert_eq!(call(&mut other, "LPOP {t}l"), "$1\r\nx\r\n");
@@ -181,13 +193,21 @@ fn publications_reach_every_subscriber_once_whatever_shards_they_are_on() {
         let receivers = if nth == 1 { 3 } else { 2 };
         assert_eq!(call(&mut publisher, &format!("PUBLISH {channel} m{nth}")), format!(":{receivers}\r\n"));
         let tail = format!("${}\r\n{channel}\r\n${}\r\nm{nth}\r\n", channel.len(), 1 + nth.to_string().len());
-        assert_eq!(next(&mut names), format!("*3\r\n$7\r\nmessage\r\n{tail}"), "what is next is its own message");
+        assert_eq!(
+            next(&mut names),
+            format!("*3\r\n$7\r\nmessage\r\n{tail}"),
+            "what is next is its own message"
+        );
         assert_eq!(next(&mut patterns), format!("*4\r\n$8\r\npmessage\r\n$2\r\nc*\r\n{tail}"));
     }
     assert_eq!(next(&mut typed), ">3\r\n$7\r\nmessage\r\n$2\r\nc1\r\n$2\r\nm1\r\n");
     assert_eq!(call(&mut publisher, "SPUBLISH c1 s"), ":1\r\n");
     assert_eq!(next(&mut typed), ">3\r\n$8\r\nsmessage\r\n$2\r\nc1\r\n$1\r\ns\r\n");
-    assert_eq!(call(&mut typed, "GET k0"), call(&mut publisher, "GET k0").as_str(), "a RESP3 subscriber asks on");
+    assert_eq!(
+        call(&mut typed, "GET k0"),
+        call(&mut publisher, "GET k0").as_str(),
+        "a RESP3 subscriber asks on"
+    );
     names.send_command(&["UNSUBSCRIBE"]);
     (0..16).for_each(|_| assert!(next(&mut names).contains("unsubscribe")));
     assert_eq!(subscribers(&all, "c0"), 0);
@@ -204,5 +224,8 @@ fn a_subscriber_is_cut_when_a_shard_of_its_channels_dies() {
     all.servers[2].kill();
     assert_eq!(escape::show(&client.until_closed()), "");
     let mut anew = all.client();
-    assert!(call(&mut anew, "PSUBSCRIBE *").starts_with("-ERR shard "), "it cannot be complete, so it is refused");
+    assert!(
+        call(&mut anew, "PSUBSCRIBE *").starts_with("-ERR shard "),
+        "it cannot be complete, so it is refused"
+    );
 }

@@ -293,10 +293,13 @@ impl Engine {
         while let Some(key) = self.touched_sessions.pop() {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.touched = false;
-                if session.mode.is_some() {
-                    self.flush_messages(key);
-                }
-                let Some(session) = self.sessions.get_mut(key) else { continue };
+                let session = match session.mode {
+                    None => session,
+                    Some(_) => match self.with_messages(key) {
+                        Some(session) => session,
+                        None => continue,
+                    },
+                };
                 if session.phase == SessionPhase::Broken {
                     session.stats.client_err.add(1);
                     self.end_session(key);

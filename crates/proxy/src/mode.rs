@@ -7,6 +7,7 @@
 use shoal_resp::command::{Command, Flags, Keys};
 
 use crate::arena::Key;
+use crate::session::Protocol;
 use crate::subscriber::{Change, Kind, Subscriber};
 
 /// Commands that a transaction may have; one more is refused, and EXEC with it.
@@ -85,8 +86,8 @@ impl Mode {
     }
 
     /// Whether the next request must have come whole before it is looked at.
-    pub fn collects(&self) -> bool {
-        self.transaction.is_some()
+    pub fn collects(&self, protocol: Protocol) -> bool {
+        self.transaction.is_some() || self.subscriber.is_some() && protocol == Protocol::Resp2
     }
 
     /// The upstreams that the session holds.

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::local::{self, Local};
 use crate::mode::Holding;
 use crate::policy::{ANYWHERE_KEY, Policy};
-use crate::session::{Hold, Phase as SessionPhase, Protocol};
+use crate::session::{Hold, Phase as SessionPhase, Protocol, Session};
 use crate::subscriber::{Change, Home, Kind, NAMES_MAX, SUBSCRIPTIONS_MAX, Sent, Subscriber, Unconfirmed};
 use crate::time::Time;
 use crate::upstream::{Phase, Usage};
@@ -138,7 +138,9 @@ impl Engine {
         for shard in targets.iter().cloned().flatten() {
             let Some(mode) = self.mode(request.session) else { return Ok(()) };
             let subscriber = mode.subscriber.get_or_insert_default();
-            if subscriber.homes.iter().any(|home| home.shard == shard) {
+            if subscriber.homes.iter().any(|home| home.shard == shard)
+                || self.is_passed_over(request.pool, shard)
+            {
                 continue;
             }
             let upstream = self.hold_upstream(request, shard, Usage::Subscribed)?;
@@ -147,6 +149,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether no channel lives on `shard` now, since it is out and others have its keys. When it is back, subscribers are cut.
+    fn is_passed_over(&self, pool: usize, shard: usize) -> bool {
+        let pool = &self.pools[pool];
+        !pool.settings.ejected_keys_fail() && !pool.health.live().get(shard).copied().unwrap_or(true)
     }
 
     fn subscriber(&mut self, key: Key) -> Option<&mut Subscriber> {
@@ -223,7 +231,9 @@ impl Engine {
         while !rest.is_empty() {
             let Some(upstream) = self.upstreams.get_mut(key) else { return };
             if upstream.usage != Usage::Subscribed {
-                return self.abandon(key); // it was given back, and sends what nobody asked for
+                // It was given back, and sends what nobody asked for.
+                let what = "more than was asked for".to_owned();
+                return self.handle_upstream_failed(key, &Failure::Garbage(what));
             }
             upstream.heard_at = self.now;
             let (piece, last) = match upstream.delimiter.feed(rest) {
@@ -245,8 +255,7 @@ impl Engine {
                 Phase::Idle(_) | Phase::Connecting => return,
             }
             if upstream.frame.len() + piece.len() > UNSENT_MAX {
-                let what = format!("a message of more than {UNSENT_MAX} bytes");
-                return self.handle_upstream_failed(key, &Failure::Garbage(what));
+                return self.abandon(key);
             }
             if last && upstream.frame.is_empty() {
                 self.handle_sent(key, piece);
@@ -276,15 +285,20 @@ impl Engine {
                 upstream.has_replied = true;
                 upstream.attempts = 0;
                 upstream.home.stats.responses.add(1);
-                if upstream.queue.pop_front().is_none() {
+                let Some(pending) = upstream.queue.pop_front() else {
                     // The server has ended a subscription of itself, as it does when it gives a shard away.
                     return self.abandon(key);
-                }
+                };
+                upstream.answered = pending.end;
+                upstream.in_flight.release(&mut self.buffers, pending.end);
                 self.confirmed(holder);
             }
             Sent::Error => {
-                let words = String::from_utf8_lossy(frame).trim_matches(['-', '\r', '\n']).to_owned();
-                self.handle_upstream_failed(key, &Failure::Greeting(words));
+                // The server has not failed: it refuses, in its own words.
+                if let Some(pending) = upstream.queue.front().copied() {
+                    self.fail_request(holder, pending.sequence, pending.part, frame, false);
+                }
+                self.abandon(key);
             }
             Sent::Other => {}
         }
@@ -359,8 +373,7 @@ impl Engine {
     }
 
     /// Appends the messages that have waited to what is sent, if nothing is in their way.
-    #[cold]
-    pub(super) fn flush_messages(&mut self, key: Key) {
+    fn flush_messages(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.is_within_reply() {
             return;
@@ -372,6 +385,13 @@ impl Engine {
             let backlog = std::mem::take(&mut subscriber.backlog);
             self.buffers.append(&mut session.output, &backlog);
         }
+    }
+
+    /// The session `key`, with the messages that waited among what is sent.
+    #[cold]
+    pub(super) fn with_messages(&mut self, key: Key) -> Option<&mut Session> {
+        self.flush_messages(key);
+        self.sessions.get_mut(key)
     }
 
     /// The subscriber would be deaf from now on: it is cut when it has been sent what it is owed.

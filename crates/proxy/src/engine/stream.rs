@@ -42,7 +42,7 @@ impl Engine {
         if !session.authenticated || request.args.len() < 2 {
             return Begun::No; // without the password the limits are far below
         }
-        if session.mode.as_ref().is_some_and(|mode| mode.collects()) {
+        if session.mode.as_ref().is_some_and(|mode| mode.collects(request.protocol)) {
             return Begun::No;
         }
         let outstanding = session.outstanding();

@@ -88,8 +88,10 @@ impl Engine {
             // answering others is merely behind: in our own words the late request fails alone.
             let silent = !upstream.is_paused() && upstream.heard_at + timeout <= self.now
                 || upstream.phase != Phase::Ready;
+            // A subscriber that was told of a failure must not get messages of that channel all the same.
+            let is_subscribed = upstream.usage == crate::upstream::Usage::Subscribed;
             match upstream.home.settings.dialect {
-                Dialect::Shoal if !silent => self.expire_alone(key, timeout),
+                Dialect::Shoal if !silent && !is_subscribed => self.expire_alone(key, timeout),
                 _ => self.handle_upstream_failed(key, &Failure::TimedOut),
             }
         }

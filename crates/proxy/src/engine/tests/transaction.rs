@@ -204,7 +204,7 @@ fn a_watch_is_in_place_before_anything_else_is_asked_and_exec_goes_where_it_is()
     engine.handle_upstream_sent(own, output.len());
     engine.handle_upstream_bytes(own, b"+OK\r\n+QUEUED\r\n*-1\r\n");
     assert_eq!(drained(&mut engine, key), "*-1\r\n");
-    assert_eq!(engine.poll_upstream(), Some(shared));
+    assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]));
     assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
     engine.handle_upstream_bytes(shared, b"$1\r\nz\r\n");
     // What is clean serves the next one.
