@@ -24,6 +24,9 @@ pub const HELD_MAX: usize = 1024;
 /// Upstreams that were held and are kept for the next who wants to hold one, of one shard and version of RESP.
 pub(super) const HELD_SPARES_MAX: usize = 32;
 
+/// What is answered to a WATCH whose shard may be another one by now.
+const VOID: &str = "ERR the shards of the pool have changed: UNWATCH, and WATCH again";
+
 impl Engine {
     /// An upstream to `shard` for the session of `request` alone, or the error that it is answered.
     pub(super) fn hold_upstream(
@@ -137,7 +140,14 @@ impl Engine {
         let subscribed = mode.subscriber.is_some();
         let watching = mode.watch.as_mut().and_then(|watch| watch.upstream.take());
         if let Some(upstream) = watching {
+            // A WATCH that is not answered yet is told; EXEC will be, otherwise.
+            let asked = self.upstreams.get(upstream).and_then(|upstream| upstream.queue.front().copied());
             self.let_go(upstream);
+            if let Some(asked) = asked {
+                let mut error = Vec::new();
+                encode::error(&mut error, VOID);
+                self.fail_request(key, asked.sequence, asked.part, &error, false);
+            }
         }
         self.unblock(key);
         if subscribed {

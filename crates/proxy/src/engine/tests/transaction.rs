@@ -292,6 +292,21 @@ fn a_reload_that_moves_keys_aborts_and_one_that_does_not_changes_nothing() {
 }
 
 #[test]
+fn a_watch_that_is_under_way_when_shards_change_is_answered_by_an_error() {
+    let (mut engine, key) = engine(tagged());
+    say(&mut engine, key, &["WATCH {a}1", "PING"]);
+    let own = connect(&mut engine).unwrap();
+    let mut moved = tagged();
+    moved.pool.shards.truncate(2);
+    engine.reconfigure(pools(moved, Arc::new(Health::new(2, None)))).unwrap();
+    assert_eq!(
+        drained(&mut engine, key),
+        "-ERR the shards of the pool have changed: UNWATCH, and WATCH again\r\n+PONG\r\n"
+    );
+    assert_eq!(actions(&mut engine), [Action::Disconnect(own)]);
+}
+
+#[test]
 fn a_transaction_is_void_when_a_shard_is_ejected_meanwhile() {
     let ejection = Ejection {
         failure_limit: 1,
