@@ -8,11 +8,12 @@ use std::path::Path;
 use shoal_proxy::config::from_proxy_yml;
 use shoal_proxy::hand_over::giver::Wants;
 use shoal_proxy::hand_over::{Decoder, Fault, Giver, Message, Taker};
+use shoal_proxy::scan::{Cursors, Leg};
 use shoal_proxy::slow_log;
 use shoal_resp::command::{self, Command, Keys};
 use shoal_resp::{Delimiter, Fed, Parsed, Progress, RequestLimits, Span};
 use shoal_telemetry::http::{Query, parse_head};
-use shoal_topology::{Router, Topology, nutcracker};
+use shoal_topology::{Distribution, Endpoint, Mode, Pool, Router, Shard, ShardState, Topology, nutcracker};
 
 pub use session::session;
 
@@ -22,7 +23,7 @@ mod session;
 pub type Entry = fn(&[u8]);
 
 /// The targets by name, but for [`canary`].
-pub const ENTRIES: [(&str, Entry); 11] = [
+pub const ENTRIES: [(&str, Entry); 12] = [
     ("request", request),
     ("command", command),
     ("delimiter", delimiter),
@@ -34,6 +35,7 @@ pub const ENTRIES: [(&str, Entry); 11] = [
     ("http", http),
     ("session", session),
     ("hand_over", hand_over),
+    ("cursor", cursor),
 ];
 
 /// A client's stream gives the same requests however it is cut, and a request's arguments, written again, are the
@@ -138,6 +140,50 @@ pub fn inline(bytes: &[u8]) {
         Parsed::Request { len, inline } => assert!(len == array.len() && !inline && !arguments.is_empty()),
         Parsed::Partial { .. } => assert!(array.is_empty(), "rewritten to half a request"),
         Parsed::Nothing { .. } => panic!("rewritten to a request for nothing"),
+    }
+}
+
+/// A cursor of SCAN is refused or names a shard that there is; what a shard gave is found again under the cursor that was
+/// made of it, which is one that clients can carry. The first byte is the number of shards, the next eight what a shard gave.
+pub fn cursor(bytes: &[u8]) {
+    let Some((&shards, rest)) = bytes.split_first() else { return };
+    let Some((inner, text)) = rest.split_at_checked(8) else { return };
+    let inner = u64::from_le_bytes(inner.try_into().expect("eight bytes"));
+    let pool = scanned(usize::from(shards.max(1)));
+    let cursors = Cursors::of(&pool);
+    if let Ok((shard, _)) = cursors.read(text) {
+        assert!(usize::from(shard) < pool.shards.len(), "a shard that is not there");
+    }
+    for shard in 0..pool.shards.len() as u16 {
+        let Ok(cursor) = (Leg { cursors, shard }).next(inner) else { continue };
+        assert!(cursor < 1 << 63, "clients would read it as negative");
+        let next = match inner {
+            0 if usize::from(shard) + 1 == pool.shards.len() => (0, 0),
+            0 => (shard + 1, 0),
+            _ => (shard, inner),
+        };
+        assert_eq!(cursor == 0, next == (0, 0), "the end, and nothing but the end");
+        assert_eq!(cursors.read(cursor.to_string().as_bytes()), Ok(next));
+    }
+}
+
+fn scanned(shards: usize) -> Pool {
+    let shard = |index: usize| Shard {
+        name: format!("s{index}"),
+        weight: 1,
+        primary: Endpoint::Unix { path: format!("/s{index}") },
+        replicas: Vec::new(),
+        state: ShardState::Up,
+    };
+    Pool {
+        name: "scanned".to_owned(),
+        mode: Mode::Storage,
+        hash: Default::default(),
+        char_sign: Default::default(),
+        distribution: Distribution::Modula,
+        hash_tag: None,
+        shards: (0..shards).map(shard).collect(),
+        credentials: None,
     }
 }
 

@@ -571,6 +571,8 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         // Every request is slow, so that all are named.
         slow_log: SlowLogSettings { slower_than: Duration::ZERO, entries: 3 },
         multi_key: if is(6) { MultiKey::AsNutcracker } else { MultiKey::Refuse },
+        allow_flush: is(3),
+        keyless_scripts: is(5).then_some(0),
         dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },
     }
 }

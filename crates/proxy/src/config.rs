@@ -74,6 +74,9 @@ struct PoolEntry {
     #[serde(default)]
     slow_log: SlowLogEntry,
     multi_key: Option<MultiKeyEntry>,
+    #[serde(default)]
+    allow_flush: bool,
+    keyless_scripts: Option<String>,
     eject: Option<EjectEntry>,
     servers: Vec<ServerEntry>,
 }
@@ -291,6 +294,14 @@ impl PoolEntry {
                 state: ShardState::Up,
             });
         }
+        let keyless_scripts = match &self.keyless_scripts {
+            Some(name) => {
+                let place = shards.iter().position(|shard: &Shard| shard.name == *name);
+                let place = place.and_then(|place| u16::try_from(place).ok());
+                Some(place.ok_or_else(|| format!("keyless_scripts: no server is called {name}"))?)
+            }
+            None => None,
+        };
         Ok(PoolSettings {
             listen: listen(&self.listen)?,
             pool: Pool {
@@ -320,6 +331,8 @@ impl PoolEntry {
                 Some(MultiKeyEntry::AsNutcracker) => MultiKey::AsNutcracker,
                 Some(MultiKeyEntry::Refuse) | None => MultiKey::Refuse,
             },
+            allow_flush: self.allow_flush,
+            keyless_scripts,
             dialect: Dialect::Shoal,
         })
     }

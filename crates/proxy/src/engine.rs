@@ -27,6 +27,8 @@ use crate::buffer::BufferPool;
 use crate::health::{Health, Now};
 use crate::join::Joins;
 use crate::policy::Policies;
+use crate::scan::Cursors;
+use crate::scripts::Scripts;
 use crate::session::{Hold, Phase as SessionPhase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
 use crate::slow_log::SlowLog;
@@ -39,6 +41,7 @@ mod blocking;
 mod dedicated;
 mod detour;
 pub mod drain;
+mod fan_out;
 mod held;
 pub mod observe;
 mod pubsub;
@@ -172,6 +175,9 @@ struct Pool {
     /// What is different while a shard is out.
     detour: detour::Detour,
     slow_log: SlowLog,
+    /// How cursors of a scan over all shards are written.
+    cursors: Cursors,
+    scripts: Scripts,
 }
 
 impl Engine {
@@ -518,6 +524,8 @@ impl Pool {
             held: 0,
             counts,
             slow_log: SlowLog::default(),
+            cursors: Cursors::of(&settings.pool),
+            scripts: Scripts::default(),
             settings,
         })
     }

@@ -1,10 +1,18 @@
 //! Requests that were split over servers, and how the replies to their parts become one.
 
+use std::sync::Arc;
+
 use shoal_resp::delimiter::{Delimiter, Fed};
 use shoal_resp::encode;
 
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
+use crate::scan::Leg;
+use crate::settings::PoolSettings;
+
+mod shards;
+#[cfg(test)]
+mod tests;
 
 /// How the replies to parts become one reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +21,20 @@ pub enum JoinKind {
     ByPosition,
     /// The sum of the parts' integers (DEL, UNLINK, TOUCH, EXISTS).
     Sum,
-    /// `+OK` if all parts say so (MSET).
+    /// `+OK` if all parts say so (MSET, FLUSHDB).
     AllOk,
+    /// The elements of the parts' arrays, one part's behind another's (KEYS).
+    Concat,
+    /// Arrays of integers, place by place: 1 if all parts say 1 (SCRIPT EXISTS).
+    Every,
+    /// The one reply that all parts give (SCRIPT LOAD).
+    Same,
+    /// The first reply that is not null, beginning with [`Join::first`] (RANDOMKEY).
+    Any,
+    /// One shard's page of a scan, under a cursor of ours (SCAN): [`Join::leg`].
+    Page,
+    /// The reply to a script, which is the first part; a second one has loaded the script (EVALSHA).
+    Script,
 }
 
 impl JoinKind {
@@ -22,7 +42,7 @@ impl JoinKind {
     pub fn words_per_key(self) -> usize {
         match self {
             JoinKind::AllOk => 2,
-            JoinKind::ByPosition | JoinKind::Sum => 1,
+            _ => 1,
         }
     }
 }
@@ -45,20 +65,53 @@ pub struct Join {
     pub sequence: u32,
     /// For each key, in the client's order, the part that asks for it.
     pub part_of_key: Vec<u16>,
+    /// Whom the parts were sent to, if an error is to name its shard: the pool, and a shard for each part.
+    pub asked: Option<(Arc<PoolSettings>, Vec<u16>)>,
+    /// The part whose reply is wanted before others.
+    pub first: u16,
+    /// Where the scan is whose page this is.
+    pub leg: Option<Leg>,
+    /// What is sent again if its server lacks the script.
+    pub again: Option<Again>,
     replies: Vec<Buffer>,
+    came: Vec<Came>,
     unanswered: usize,
     /// Bytes in `replies`.
     held: usize,
     passing: Option<Passing>,
 }
 
+/// A call of a script, as it was sent.
+#[derive(Debug)]
+pub struct Again {
+    /// Where.
+    pub upstream: Key,
+    /// In these bytes.
+    pub request: Box<[u8]>,
+    /// The script.
+    pub body: Arc<[u8]>,
+}
+
+/// What has come of a part's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    /// Not all of it.
+    Some,
+    /// All of it.
+    All,
+    /// An error of our own in its place.
+    Failure,
+}
+
 /// How far a reply is that is passed on while it comes in.
 #[derive(Clone, Copy, Debug, Default)]
 struct Passing {
-    /// Elements passed on, the last perhaps in part.
+    /// Elements passed on, the last perhaps in part; where whole parts are passed on, those.
     elements: usize,
     /// Bytes of the last one that are to come.
     left: u64,
+    /// What comes is dropped: an error has taken the reply's place.
+    dropped: bool,
 }
 
 /// The split requests of a worker; their memory is used again.
@@ -76,6 +129,11 @@ impl Joins {
             join.kind = kind;
             join.session = session;
             join.part_of_key.clear();
+            join.asked = None;
+            join.first = 0;
+            join.leg = None;
+            join.again = None;
+            join.came.clear();
             join.unanswered = 0;
             join.held = 0;
             join.passing = None;
@@ -86,7 +144,12 @@ impl Joins {
             session,
             sequence: 0,
             part_of_key: Vec::new(),
+            asked: None,
+            first: 0,
+            leg: None,
+            again: None,
             replies: Vec::new(),
+            came: Vec::new(),
             unanswered: 0,
             held: 0,
             passing: None,
@@ -106,7 +169,9 @@ impl Joins {
 
     /// Drops a join whose session is gone: its parts are asked for by way of the session's slot alone.
     pub fn forsake(&mut self, buffers: &mut BufferPool, id: JoinId) {
-        for reply in self.joins[id as usize].replies.drain(..) {
+        let join = &mut self.joins[id as usize];
+        join.again = None;
+        for reply in join.replies.drain(..) {
             buffers.release(reply);
         }
         self.free.push(id);
@@ -126,6 +191,7 @@ impl Joins {
         buffers.append(reply, piece);
         join.held += piece.len();
         if last {
+            join.came[part as usize] = Came::All;
             join.unanswered -= 1;
         }
         last && join.unanswered == 0
@@ -137,7 +203,25 @@ impl Joins {
         let dropped = std::mem::take(&mut join.replies[part as usize]);
         join.held -= dropped.len();
         buffers.release(dropped);
-        self.deliver(buffers, id, part, reply, true)
+        let whole = self.deliver(buffers, id, part, reply, true);
+        self.joins[id as usize].came[part as usize] = Came::Failure;
+        whole
+    }
+
+    /// If the one part of `id` was answered that its server does not know the script: opens the parts anew for the script and
+    /// its call, and gives both.
+    pub fn lacks_script(&mut self, buffers: &mut BufferPool, id: JoinId) -> Option<Again> {
+        let join = &mut self.joins[id as usize];
+        let again = join.again.take()?;
+        if join.came != [Came::All] || !join.replies[0].as_slice().starts_with(b"-NOSCRIPT") {
+            return None;
+        }
+        buffers.release(std::mem::take(&mut join.replies[0]));
+        join.held = 0;
+        join.came[0] = Came::Some;
+        join.unanswered = 1;
+        join.add_part();
+        Some(again)
     }
 
     /// Ends a join whose parts are all answered: appends its reply to `out`, and says whose it is.
@@ -178,7 +262,13 @@ impl Joins {
     /// Begins to pass on the reply of `id`, which is its session's next one, if all parts have begun well.
     pub fn begin_passing(&mut self, id: JoinId, out: &mut Vec<u8>) {
         let join = &mut self.joins[id as usize];
-        if join.kind != JoinKind::ByPosition || !join.has_headers() {
+        if join.begin_dropping(out) {
+            return;
+        }
+        if join.kind != JoinKind::ByPosition {
+            return join.begin_passing_parts(out);
+        }
+        if !join.has_headers() {
             return;
         }
         for reply in &mut join.replies {
@@ -202,6 +292,9 @@ impl Joins {
     ) -> Result<(), Malformed> {
         let join = &mut self.joins[id as usize];
         let Some(mut passing) = join.passing else { return Ok(()) };
+        if join.kind != JoinKind::ByPosition || passing.dropped {
+            return join.pass_on_parts(buffers, passing, out);
+        }
         while let Some(part) = join.current(passing) {
             let reply = &mut join.replies[usize::from(part)];
             if passing.left == 0 {
@@ -233,6 +326,7 @@ impl Joins {
         let ended = join.unanswered == 0 && join.passing.is_some();
         if ended {
             join.replies.clear();
+            join.again = None;
             self.free.push(id);
         }
         ended
@@ -247,12 +341,16 @@ impl Join {
     /// Adds a part; its number.
     pub fn add_part(&mut self) -> u16 {
         self.replies.push(Buffer::default());
+        self.came.push(Came::Some);
         self.unanswered += 1;
         self.replies.len() as u16 - 1
     }
 
     /// The part whose bytes come next; `None` if all elements were passed on.
     fn current(&self, passing: Passing) -> Option<u16> {
+        if self.kind != JoinKind::ByPosition || passing.dropped {
+            return u16::try_from(passing.elements).ok().filter(|&part| usize::from(part) < self.came.len());
+        }
         let element = if passing.left > 0 { passing.elements - 1 } else { passing.elements };
         self.part_of_key.get(element).copied()
     }
@@ -269,13 +367,11 @@ impl Join {
 
     fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        if let Some(error) = self.replies.iter().find(|reply| !self.fits(reply.as_slice())) {
-            match error.as_slice() {
-                // RESP3's error as a bulk string is passed on too.
-                bytes @ [b'-' | b'!', ..] => out.extend_from_slice(bytes),
-                _ => encode::error(out, UNEXPECTED),
-            }
-            return;
+        if self.kind == JoinKind::Script {
+            return out.extend_from_slice(self.replies[0].as_slice());
+        }
+        if let Some(part) = self.replies.iter().position(|reply| !self.fits(reply.as_slice())) {
+            return self.write_error(out, part);
         }
         let written = match self.kind {
             JoinKind::AllOk => {
@@ -284,6 +380,12 @@ impl Join {
             }
             JoinKind::Sum => self.sum().map(|sum| encode::integer(out, sum)),
             JoinKind::ByPosition => self.by_position(out),
+            JoinKind::Concat => self.concat(out),
+            JoinKind::Every => self.every(out),
+            JoinKind::Same => self.same(out),
+            JoinKind::Any => self.any(out),
+            JoinKind::Page => self.page(out),
+            JoinKind::Script => None, // written above
         };
         if written.is_none() {
             out.truncate(start);
@@ -292,12 +394,15 @@ impl Join {
     }
 
     fn fits(&self, reply: &[u8]) -> bool {
-        let expected = match self.kind {
-            JoinKind::ByPosition => b'*',
-            JoinKind::Sum => b':',
-            JoinKind::AllOk => b'+',
-        };
-        reply.first() == Some(&expected)
+        let Some(&first) = reply.first() else { return false };
+        match self.kind {
+            JoinKind::AllOk => first == b'+',
+            JoinKind::Sum => first == b':',
+            JoinKind::ByPosition | JoinKind::Concat | JoinKind::Every | JoinKind::Page => first == b'*',
+            JoinKind::Same => matches!(first, b'$' | b'+'),
+            JoinKind::Any => matches!(first, b'$' | b'_'),
+            JoinKind::Script => true,
+        }
     }
 
     fn sum(&self) -> Option<i64> {
@@ -349,56 +454,3 @@ fn after_line(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 const UNEXPECTED: &str = "ERR a shard's reply to its part of the request has an unexpected form";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn joined(kind: JoinKind, part_of_key: &[u16], replies: &[&str]) -> String {
-        let mut joins = Joins::default();
-        let mut buffers = BufferPool::default();
-        let owner = Key { index: 1, generation: 2 };
-        let id = joins.open(kind, owner);
-        joins.get_mut(id).part_of_key.extend_from_slice(part_of_key);
-        for _ in replies {
-            joins.get_mut(id).add_part();
-        }
-        let mut out = Vec::new();
-        for (part, reply) in replies.iter().enumerate().rev() {
-            let (first, second) = reply.as_bytes().split_at(reply.len() / 2);
-            assert!(!joins.deliver(&mut buffers, id, part as u16, first, false));
-            assert_eq!(joins.deliver(&mut buffers, id, part as u16, second, true), part == 0);
-        }
-        assert_eq!(joins.close(&mut buffers, id, &mut out), (owner, 0));
-        assert_eq!(joins.open_count(), 0);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn elements_go_to_the_places_of_their_keys() {
-        let replies = ["*2\r\n$1\r\na\r\n$-1\r\n", "*1\r\n$3\r\nb\r\n\r\n"];
-        let expected = "*3\r\n$1\r\na\r\n$3\r\nb\r\n\r\n$-1\r\n";
-        assert_eq!(joined(JoinKind::ByPosition, &[0, 1, 0], &replies), expected);
-    }
-
-    #[test]
-    fn integers_are_summed_and_oks_agree() {
-        assert_eq!(joined(JoinKind::Sum, &[0, 1, 1], &[":1\r\n", ":2\r\n"]), ":3\r\n");
-        assert_eq!(joined(JoinKind::AllOk, &[0, 1], &["+OK\r\n", "+OK\r\n"]), "+OK\r\n");
-    }
-
-    #[test]
-    fn the_first_part_that_fails_is_the_answer() {
-        let noreplicas = "-NOREPLICAS Not enough good replicas to write.\r\n";
-        assert_eq!(joined(JoinKind::AllOk, &[0, 1], &["+OK\r\n", noreplicas]), noreplicas);
-        assert_eq!(joined(JoinKind::ByPosition, &[0, 1], &["*1\r\n$-1\r\n", "-ERR x\r\n"]), "-ERR x\r\n");
-    }
-
-    #[test]
-    fn a_part_of_the_wrong_form_or_length_is_an_error_and_not_a_guess() {
-        let error = format!("-{UNEXPECTED}\r\n");
-        assert_eq!(joined(JoinKind::Sum, &[0], &["+OK\r\n"]), error);
-        assert_eq!(joined(JoinKind::ByPosition, &[0, 0], &["*1\r\n$-1\r\n"]), error);
-        assert_eq!(joined(JoinKind::ByPosition, &[0], &["*2\r\n$-1\r\n$-1\r\n"]), error);
-    }
-}

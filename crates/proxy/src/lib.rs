@@ -28,6 +28,8 @@ mod mode;
 pub mod moved_keys;
 mod policy;
 pub mod returning;
+pub mod scan;
+mod scripts;
 mod session;
 pub mod settings;
 pub mod slow_log;

@@ -88,7 +88,7 @@ pub fn answer(
         Local::Config => config(&mut out, session, &words),
         Local::Echo => encode::bulk(&mut out, words[1]),
         Local::Hello => hello(&mut out, session, pool, &words),
-        Local::Info => info(&mut out, session, pool, about),
+        Local::Info => info(&mut out, session, pool, about, &words[1..]),
         Local::Ping => match words.len() {
             1 => encode::simple(&mut out, "PONG"),
             2 => encode::bulk(&mut out, words[1]),
@@ -369,19 +369,32 @@ fn config(out: &mut Vec<u8>, session: &Session, words: &[&[u8]]) {
     }
 }
 
-/// What INFO tells: enough that a client's ready check passes, and that a person sees to whom they are talking.
-fn info(out: &mut Vec<u8>, session: &Session, pool: &PoolSettings, about: About) {
+/// What INFO tells: enough that a client's ready check passes, and that a person sees to whom they are talking. `asked` are
+/// the sections that are wanted; all if there are none.
+fn info(out: &mut Vec<u8>, session: &Session, pool: &PoolSettings, about: About, asked: &[&[u8]]) {
     let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
-    let text = format!(
-        "# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\nshoal_version:{}\r\n\
-         uptime_in_seconds:{}\r\n\r\n# Clients\r\nconnected_clients:{}\r\n\r\n# Persistence\r\nloading:0\r\n\r\n\
-         # Replication\r\nrole:master\r\n\r\n# Shoal\r\npool:{}\r\nshards:{}\r\nresp:{resp}\r\n",
-        env!("CARGO_PKG_VERSION"),
-        about.uptime_seconds,
-        about.sessions,
-        pool.pool.name,
-        pool.pool.shards.len(),
+    let (uptime, sessions) = (about.uptime_seconds, about.sessions);
+    let (name, shards) = (&pool.pool.name, pool.pool.shards.len());
+    let version = env!("CARGO_PKG_VERSION");
+    let server = format!(
+        "redis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\nshoal_version:{version}\r\nuptime_in_seconds:{uptime}\r\n"
     );
+    let sections = [
+        ("Server", server),
+        ("Clients", format!("connected_clients:{sessions}\r\n")),
+        ("Persistence", "loading:0\r\n".to_owned()),
+        ("Replication", "role:master\r\n".to_owned()),
+        ("Cluster", "cluster_enabled:0\r\n".to_owned()),
+        ("Shoal", format!("pool:{name}\r\nshards:{shards}\r\nresp:{resp}\r\n")),
+    ];
+    let wanted = |section: &str| {
+        let every = [section, "all", "default", "everything"];
+        let names = |word: &&[u8]| every.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()));
+        asked.is_empty() || asked.iter().any(names)
+    };
+    let shown = sections.iter().filter(|(section, _)| wanted(section));
+    let shown: Vec<String> = shown.map(|(section, lines)| format!("# {section}\r\n{lines}")).collect();
+    let text = shown.join("\r\n");
     match session.protocol {
         Protocol::Resp2 => encode::bulk(out, text.as_bytes()),
         Protocol::Resp3 => {

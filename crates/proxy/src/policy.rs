@@ -27,8 +27,65 @@ pub enum Policy {
     Holding(Holding),
     /// Its second word decides.
     Container,
+    /// It concerns whole shards, or a script.
+    Spread(Spread),
     /// It is not supported.
     Refused,
+}
+
+/// What is done with a command that is asked of whole shards, or that runs a script. Only in our own dialect. Flat, so that
+/// a policy is told apart by one byte on the way of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// DBSIZE: all shards' numbers are added.
+    Count,
+    /// KEYS: all shards' keys, one shard's behind another's.
+    Keys,
+    /// RANDOMKEY.
+    AnyKey,
+    /// SCRIPT LOAD.
+    LoadScript,
+    /// SCRIPT EXISTS.
+    ScriptsExist,
+    /// SCRIPT FLUSH.
+    FlushScripts,
+    /// FUNCTION LOAD.
+    LoadFunctions,
+    /// Other changes of functions, which all shards answer with `+OK`.
+    ChangeFunctions,
+    /// All shards are emptied, where the pool allows it.
+    Flush,
+    /// One page of one shard.
+    Scan,
+    /// Its keys must lie on one shard; if it has none, the pool names one.
+    Script,
+    /// One shard answers for all: what it tells was given to all alike.
+    OneForAll,
+    /// It concerns one server, and cannot be right for several.
+    OneServer,
+}
+
+impl Spread {
+    /// How the replies are joined, if all shards get the request as it is.
+    pub fn join(self) -> Option<JoinKind> {
+        Some(match self {
+            Spread::Count => JoinKind::Sum,
+            Spread::Keys => JoinKind::Concat,
+            Spread::AnyKey => JoinKind::Any,
+            Spread::LoadScript | Spread::LoadFunctions => JoinKind::Same,
+            Spread::ScriptsExist => JoinKind::Every,
+            Spread::FlushScripts | Spread::ChangeFunctions => JoinKind::AllOk,
+            Spread::Flush | Spread::Scan | Spread::Script | Spread::OneForAll | Spread::OneServer => {
+                return None;
+            }
+        })
+    }
+
+    /// Whether shards that are out are left out: what they lack they are given when it is needed.
+    pub fn does_without(self) -> bool {
+        use Spread::{AnyKey, FlushScripts, LoadScript, ScriptsExist};
+        matches!(self, AnyKey | LoadScript | ScriptsExist | FlushScripts)
+    }
 }
 
 /// The policies of all commands and subcommands, by [`Command::id`].
@@ -44,9 +101,10 @@ impl Policies {
             if policies.len() <= place {
                 policies.resize(place + 1, Policy::Refused);
             }
-            policies[place] = match Holding::of(command) {
+            policies[place] = match (Holding::of(command), spread(command)) {
                 // Twemproxy has none of them.
-                Some(holding) if dialect == Dialect::Shoal => Policy::Holding(holding),
+                (Some(holding), _) if dialect == Dialect::Shoal => Policy::Holding(holding),
+                (None, Some(spread)) if dialect == Dialect::Shoal => Policy::Spread(spread),
                 _ => decide(command, multi_key),
             };
         }
@@ -93,6 +151,26 @@ fn decide(command: &Command, multi_key: MultiKey) -> Policy {
         }
         _ => Policy::Keys,
     }
+}
+
+fn spread(command: &Command) -> Option<Spread> {
+    Some(match command.name {
+        "DBSIZE" => Spread::Count,
+        "KEYS" => Spread::Keys,
+        "RANDOMKEY" => Spread::AnyKey,
+        "FLUSHDB" | "FLUSHALL" => Spread::Flush,
+        "SCAN" => Spread::Scan,
+        "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL" | "FCALL_RO" => Spread::Script,
+        "SCRIPT|LOAD" => Spread::LoadScript,
+        "SCRIPT|EXISTS" => Spread::ScriptsExist,
+        "SCRIPT|FLUSH" => Spread::FlushScripts,
+        "FUNCTION|LOAD" => Spread::LoadFunctions,
+        "FUNCTION|DELETE" | "FUNCTION|FLUSH" | "FUNCTION|RESTORE" => Spread::ChangeFunctions,
+        "FUNCTION|LIST" | "FUNCTION|DUMP" | "FUNCTION|HELP" | "SCRIPT|HELP" => Spread::OneForAll,
+        "SCRIPT|SHOW" => Spread::OneForAll,
+        "FUNCTION|STATS" | "FUNCTION|KILL" | "SCRIPT|KILL" | "SCRIPT|DEBUG" => Spread::OneServer,
+        _ => return None,
+    })
 }
 
 /// Whether Twemproxy has the command, or one of its form, and sends it to the server of its first argument.

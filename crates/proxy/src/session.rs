@@ -272,6 +272,11 @@ impl Session {
         self.output.len() + self.parked
     }
 
+    /// Whether no request was taken after `sequence`.
+    pub fn is_newest(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.first) as usize + 1 == self.slots.len()
+    }
+
     /// Where the reply to request `sequence` stands.
     pub fn place(&self, sequence: u32) -> Place {
         let index = sequence.wrapping_sub(self.first) as usize;

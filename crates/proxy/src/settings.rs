@@ -47,6 +47,10 @@ pub struct PoolSettings {
     pub slow_log: SlowLogSettings,
     /// What commands do whose keys lie on several shards.
     pub multi_key: MultiKey,
+    /// Whether clients may empty the pool by FLUSHDB and FLUSHALL.
+    pub allow_flush: bool,
+    /// The shard, by its index, on which scripts run that name no key; `None` refuses them.
+    pub keyless_scripts: Option<u16>,
     /// Whose error texts and whose habits after a failure.
     pub dialect: Dialect,
 }

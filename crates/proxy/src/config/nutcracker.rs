@@ -46,6 +46,8 @@ pub fn from_nutcracker(
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key,
+        allow_flush: false,
+        keyless_scripts: None,
         dialect: Dialect::Nutcracker,
         pool,
     });

@@ -39,6 +39,7 @@ fn what_is_left_out_has_the_defaults_that_the_example_names() {
     let alpha = &config.settings.pools[0];
     assert_eq!((alpha.backlog, alpha.server_connections, alpha.database), (512, 1, 0));
     assert_eq!((alpha.timeout, alpha.gather, alpha.multi_key), (None, true, MultiKey::Refuse));
+    assert_eq!((alpha.allow_flush, alpha.keyless_scripts), (false, None));
     assert_eq!(alpha.pool.shards[0].name, "127.0.0.1:2");
     assert_eq!(config.settings.workers, 2);
     assert_eq!(config.stats, None);
@@ -57,12 +58,20 @@ fn what_is_wrong_is_refused_by_name() {
         (&pool("    server_connections: 0\n"), "between 1 and 64"),
         (&pool("    password_file: nowhere\n"), "nowhere"),
         (&pool("").replace("127.0.0.1:2", "127.0.0.1"), "port"),
+        (&pool("    keyless_scripts: elsewhere\n"), "no server is called elsewhere"),
         (&format!("workers: 0\n{}", pool("")), "between 1 and 512"),
     ];
     for (text, part) in cases {
         let said = refusal(text);
         assert!(said.starts_with("proxy.yml") && said.contains(part), "{said:?} does not say {part:?}");
     }
+}
+
+#[test]
+fn a_shard_for_scripts_without_keys_is_named() {
+    let config = read(&pool("    keyless_scripts: 127.0.0.1:2\n    allow_flush: true\n")).unwrap();
+    let alpha = &config.settings.pools[0];
+    assert_eq!((alpha.keyless_scripts, alpha.allow_flush), (Some(0), true));
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl Engine {
         for (old, successor) in before.iter_mut().zip(&successor) {
             if let Some(index) = *successor {
                 self.pools[index].slow_log = std::mem::take(&mut old.slow_log);
+                self.pools[index].scripts = std::mem::take(&mut old.scripts);
                 self.carry_upstreams(old, index);
                 let now = &mut self.pools[index];
                 let settings = now.settings.clone();

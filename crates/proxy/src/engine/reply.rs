@@ -216,6 +216,9 @@ impl Engine {
 
     /// All parts of `join` are answered.
     pub(super) fn close_join(&mut self, join: JoinId) {
+        if self.joins.get_mut(join).again.is_some() && self.call_again(join) {
+            return;
+        }
         let mut reply = crate::buffer::Buffer::default();
         let out = self.buffers.lend(&mut reply);
         let mut out = std::mem::take(out);

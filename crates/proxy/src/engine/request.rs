@@ -290,6 +290,7 @@ impl Engine {
             Policy::Anywhere => self.forward_key(request, ANYWHERE_KEY),
             Policy::Container => self.take_contained(request, command),
             Policy::Holding(holding) => self.take_holding(request, command, holding),
+            Policy::Spread(spread) => self.take_spread(request, command, spread),
             Policy::Refused => Taken::Yes, // answered above
         }
     }
@@ -340,9 +341,10 @@ impl Engine {
             return self.refuse(request, &local::unknown_subcommand(container.name, request.word(1)));
         };
         match self.pools[request.pool].policies.of(command) {
-            Policy::Keys | Policy::FirstKey if !command.accepts(request.args.len()) => {
+            Policy::Keys | Policy::FirstKey | Policy::Spread(_) if !command.accepts(request.args.len()) => {
                 self.refuse(request, &wrong_arity(command.name))
             }
+            Policy::Spread(spread) => self.take_spread(request, command, spread),
             Policy::Keys | Policy::FirstKey => self.forward_keys(request, command),
             _ => self.refuse(request, &local::unknown_subcommand(container.name, request.word(1))),
         }
@@ -370,7 +372,7 @@ impl Engine {
 
     /// Appends the request to the upstream of `shard`, and its slot to the session.
     #[inline]
-    fn forward(&mut self, request: Request<'_>, shard: usize) -> Taken {
+    pub(super) fn forward(&mut self, request: Request<'_>, shard: usize) -> Taken {
         let key = match self.upstream(request.pool, shard, request.protocol, request.lane) {
             Ok(key) => key,
             Err(failure) => {

@@ -24,6 +24,7 @@ use crate::time::Time;
 mod blocking;
 mod cases;
 mod detour;
+mod fan_out;
 mod inside;
 mod large;
 mod leaving;
@@ -65,6 +66,8 @@ fn settings(dialect: Dialect) -> PoolSettings {
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key: MultiKey::Refuse,
+        allow_flush: false,
+        keyless_scripts: None,
         dialect,
     }
 }

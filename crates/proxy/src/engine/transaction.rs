@@ -23,7 +23,7 @@ use super::{Engine, touch};
 use crate::arena::Key;
 use crate::local::{self, Local};
 use crate::mode::{Holding, Mode, TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX, Transaction, Watch};
-use crate::policy::{ANYWHERE_KEY, Policy};
+use crate::policy::{ANYWHERE_KEY, Policy, Spread};
 use crate::session::Hold;
 use crate::settings::MultiKey;
 use crate::upstream::{self, Usage};
@@ -181,6 +181,8 @@ impl Engine {
             Policy::Holding(Holding::Publish) => return self.common_shard(request, command, &[1]),
             // Within a transaction nothing blocks: the server answers as if its time were over.
             Policy::FirstKey | Policy::Split(_) | Policy::Keys | Policy::Holding(Holding::Block) => command,
+            // Without keys it goes with the others.
+            Policy::Spread(Spread::Script) => command,
             Policy::Container => match request.args.get(1).and_then(|_| lookup_sub(command, request.word(1)))
             {
                 Some(sub) if !sub.accepts(request.args.len()) => {
@@ -194,6 +196,10 @@ impl Engine {
                 {
                     sub
                 }
+                Some(sub) if matches!(self.pools[request.pool].policies.of(sub), Policy::Spread(_)) => {
+                    let name = sub.name.to_ascii_lowercase();
+                    return Err(Misfit::Refused(format!("ERR '{name}' cannot be part of a transaction")));
+                }
                 _ => {
                     let sub = request.args.get(1).map(|_| request.word(1)).unwrap_or_default();
                     return Err(Misfit::Refused(local::unknown_subcommand(command.name, sub)));
@@ -205,7 +211,7 @@ impl Engine {
                     name()
                 )));
             }
-            Policy::Holding(_) | Policy::Refused => {
+            Policy::Spread(_) | Policy::Holding(_) | Policy::Refused => {
                 return Err(Misfit::Refused(format!("ERR '{}' cannot be part of a transaction", name())));
             }
         };

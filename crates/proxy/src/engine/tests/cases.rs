@@ -193,3 +193,22 @@ fn a_reply_too_many_is_given_to_nobody() {
     assert_eq!(said[&first], "$1\r\n1\r\n");
     assert!(said[&second].contains("was not sent yet"), "{said:?}");
 }
+
+#[test]
+fn info_tells_the_sections_that_are_asked_for() {
+    let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+    let mut ask = |words: &[&[u8]]| {
+        engine.handle_session_bytes(key, &request(words));
+        drained(&mut engine, key)
+    };
+    let all = ask(&[b"INFO"]);
+    assert!(all.contains("# Server\r\nredis_version:") && all.contains("\r\n\r\n# Clients\r\n"), "{all}");
+    assert_eq!(ask(&[b"INFO", b"everything"]), all);
+    assert_eq!(ask(&[b"INFO", b"PERSISTENCE"]), "$26\r\n# Persistence\r\nloading:0\r\n\r\n");
+    assert_eq!(ask(&[b"INFO", b"keyspace"]), "$0\r\n\r\n");
+    let two = ask(&[b"INFO", b"replication", b"cluster"]);
+    assert!(
+        two.ends_with("# Replication\r\nrole:master\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n"),
+        "{two}"
+    );
+}

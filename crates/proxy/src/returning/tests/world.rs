@@ -140,6 +140,8 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         gather: true,
         slow_log: Default::default(),
         multi_key: MultiKey::Refuse,
+        allow_flush: false,
+        keyless_scripts: None,
         dialect: Dialect::Shoal,
     }
 }
