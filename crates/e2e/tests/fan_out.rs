@@ -426,9 +426,9 @@ fn a_huge_answer_to_keys_passes_through_without_being_held() {
     }
     assert_eq!(keys, 400_000);
     assert_eq!(client.call(&["PING"]), b"+PONG\r\n");
-    // 44 MiB have passed.
+    // 44 MiB have passed. Of those 8 MiB may be held, in buffers that double; held whole, it would be at least 44.
     let grown = most.saturating_sub(before) / 1024;
-    assert!(grown < 24, "{grown} MiB more");
+    assert!(grown < 36, "{grown} MiB more");
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Engine {
         if let Some(full) = self.full(request, shard) {
             return Taken::NotYet(Hold::Upstream(full));
         }
-        let upstream = self.upstream(request.pool, usize::from(shard), request.protocol, request.lane).ok();
+        let upstream = self.upstream_of(request, usize::from(shard)).ok();
         let Some((id, sequence)) = self.open_join(request, JoinKind::Script, 1) else { return Taken::Yes };
         let request_bytes = request.raw.into();
         self.joins.get_mut(id).again =
@@ -237,7 +237,7 @@ impl Engine {
 
     /// Sends `raw` to `shard` for a part of the request; where that cannot be, the part is answered with the reason.
     fn ask(&mut self, request: Request<'_>, sequence: u32, part: u16, shard: usize, raw: &[u8]) {
-        match self.upstream(request.pool, shard, request.protocol, request.lane) {
+        match self.upstream_of(request, shard) {
             Ok(upstream) => self.append(upstream, (request.session, sequence, part), self.group, raw),
             Err(failure) => {
                 let mut error = Vec::new();
@@ -262,10 +262,16 @@ impl Engine {
 
     /// The upstream to `shard`, if its queue is full.
     fn full(&mut self, request: Request<'_>, shard: u16) -> Option<Key> {
-        let key = self.upstream(request.pool, usize::from(shard), request.protocol, request.lane).ok()?;
+        let key = self.upstream_of(request, usize::from(shard)).ok()?;
         let upstream = self.upstreams.get(key)?;
         let is_full = upstream.output.len() >= upstream::OUTPUT_MAX || !upstream.holding.is_empty();
         is_full.then_some(key)
+    }
+
+    /// [`Engine::upstream`], whose own callers are the way of every request: it stays small enough to be inlined there.
+    #[inline(never)]
+    fn upstream_of(&mut self, request: Request<'_>, shard: usize) -> Result<Key, Failure> {
+        self.upstream(request.pool, shard, request.protocol, request.lane)
     }
 
     fn refuse_for(&mut self, request: Request<'_>, failure: &Failure, shard: usize) -> Taken {
