@@ -24,6 +24,7 @@ use shoal_topology::{Endpoint, Router};
 
 use crate::arena::{Arena, Key};
 use crate::buffer::BufferPool;
+use crate::gather::Crowd;
 use crate::health::{Health, Now};
 use crate::join::Joins;
 use crate::policy::Policies;
@@ -178,6 +179,8 @@ struct Pool {
     /// How cursors of a scan over all shards are written.
     cursors: Cursors,
     scripts: Scripts,
+    /// Who could ask next.
+    crowd: Crowd,
 }
 
 impl Engine {
@@ -230,6 +233,7 @@ impl Engine {
         self.now = now;
         self.unix_micros = unix_micros;
         for pool in 0..self.pools.len() {
+            self.pools[pool].crowd.turn(now);
             if self.pools[pool].follow_health(now) {
                 self.follow_ejections(pool);
             }
@@ -367,7 +371,7 @@ impl Engine {
             }
             if upstream.home.settings.gather
                 && upstream.usage == Usage::Shared
-                && let Err(until) = upstream.gather(self.now)
+                && let Err(until) = upstream.gather(self.now, self.pools[upstream.pool].crowd.is_any())
             {
                 upstream.touched = true;
                 self.gathering.push(key);
@@ -526,6 +530,7 @@ impl Pool {
             slow_log: SlowLog::default(),
             cursors: Cursors::of(&settings.pool),
             scripts: Scripts::default(),
+            crowd: Crowd::default(),
             settings,
         })
     }

@@ -17,6 +17,7 @@ use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
+use crate::gather::AnsweredIn;
 use crate::join::JoinId;
 use crate::mode::Mode;
 use crate::snapshot::Traffic;
@@ -161,6 +162,8 @@ pub struct Session {
     pub output: Buffer,
     /// Whether the session is on the list of those with something to send.
     pub touched: bool,
+    /// When it was answered last, if it has nothing outstanding: for those who wait for company.
+    pub answered_in: AnsweredIn,
     slots: VecDeque<Slot>,
     /// The sequence number of the oldest slot.
     first: u32,
@@ -221,6 +224,7 @@ impl Session {
             input: Buffer::default(),
             output: Buffer::default(),
             touched: false,
+            answered_in: AnsweredIn::default(),
             slots: VecDeque::new(),
             first: 0,
             parked: 0,

@@ -148,7 +148,7 @@ pub struct Upstream {
     pub home: Home,
     /// Who may use it.
     pub usage: Usage,
-    /// The pool that it is a dedicated, held or spare upstream of, by its index in the settings.
+    /// The pool that it serves, by its index in the settings.
     pub pool: usize,
     /// The session that holds it, or that held it last.
     pub holder: Option<Key>,
@@ -271,7 +271,7 @@ impl Upstream {
             self.in_flight.push(&mut self.output, self.sent, self.receiving, now);
         }
         self.output.consume(count);
-        self.pace.sent(now);
+        self.pace.sent();
     }
 
     /// Bytes of requests sent since the connection began.
@@ -321,14 +321,14 @@ impl Upstream {
         self.sent - answered
     }
 
-    /// Whether `output` should be sent now, or rather wait, until when at most.
+    /// Whether `output` should be sent now, or rather wait, until when at most. `free` says that somebody is about who could ask.
     ///
     /// # Errors
     /// Until when it waits.
     #[inline]
-    pub fn gather(&mut self, now: Time) -> Result<(), Time> {
+    pub fn gather(&mut self, now: Time, free: bool) -> Result<(), Time> {
         let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
-        self.pace.decide(now, in_flight, self.output.len())
+        self.pace.decide(now, in_flight, self.output.len(), free)
     }
 
     /// Forgets the connection; the requests that waited on it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Engine, Pool, Pools};
 use crate::arena::Key;
+use crate::gather::AnsweredIn;
 use crate::health::Health;
 use crate::session::{Hold, Phase as SessionPhase};
 use crate::settings::PoolSettings;
@@ -67,6 +68,7 @@ impl Engine {
             let home = pool.home(shard);
             if let Some(upstream) = self.upstreams.get_mut(key) {
                 upstream.home = home;
+                upstream.pool = index;
                 pool.lanes[(shard * 2 + protocol) * lanes_now + lane] = Some(key);
                 old.lanes[place] = None;
             }
@@ -79,6 +81,7 @@ impl Engine {
             Some(index) => {
                 let settings = &self.pools[index].settings;
                 session.pool = index;
+                session.answered_in = AnsweredIn::default();
                 session.lane = (session.id / self.id_step % u64::from(settings.server_connections)) as u16;
                 if settings.password.is_none() {
                     session.authenticated = true;

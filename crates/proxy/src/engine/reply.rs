@@ -91,7 +91,6 @@ impl Engine {
             if last {
                 let micros = self.now.micros_since(pending.queued_at);
                 upstream.home.pool_stats.latency.record(pending.group, micros);
-                upstream.pace.answered(micros);
                 let is_refusal = upstream.receiving && upstream.queue.is_empty();
                 if micros >= upstream.home.slow_micros {
                     let before = if begun_as == 0 { 0 } else { upstream.partial };
@@ -104,6 +103,9 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
                 Delivered::Taken => {
+                    if session.outstanding() == 0 {
+                        self.pools[session.pool].crowd.answered(&mut session.answered_in);
+                    }
                     touch(&mut session.touched, &mut self.touched_sessions, pending.session);
                     if session.hold.is_some() && session.hold_is_over() {
                         self.resumable.push_back(pending.session);
@@ -227,6 +229,9 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(owner) {
             session.joining(held, 0);
             session.joined(&mut self.buffers, sequence, &out);
+            if session.outstanding() == 0 {
+                self.pools[session.pool].crowd.answered(&mut session.answered_in);
+            }
             self.reply_taken(owner);
         }
         *reply.tail() = out;

@@ -389,6 +389,9 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(key));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        if session.outstanding() == 0 {
+            self.pools[request.pool].crowd.asks(&mut session.answered_in);
+        }
         let sequence = session.expect_reply();
         self.buffers.append(&mut upstream.output, request.raw);
         upstream.queued(request.session, sequence, 0, self.group, request.raw.len(), self.now);

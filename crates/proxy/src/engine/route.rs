@@ -35,7 +35,9 @@ impl Engine {
             Some(key) => key,
             None => {
                 let home = entry.home(shard);
-                let key = self.upstreams.insert(Upstream::new(home, protocol));
+                let mut upstream = Upstream::new(home, protocol);
+                upstream.pool = pool;
+                let key = self.upstreams.insert(upstream);
                 entry.lanes[place] = Some(key);
                 key
             }

@@ -90,6 +90,9 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(full));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        if session.outstanding() == 0 {
+            self.pools[request.pool].crowd.asks(&mut session.answered_in);
+        }
         let id = self.joins.open(kind, request.session);
         let sequence = session.expect_parts(id);
         let join = self.joins.get_mut(id);
