@@ -19,7 +19,7 @@ use shoal_proxy::engine::{Action, Engine, Parts, Pools, SessionEnd};
 use shoal_proxy::failure::Failure;
 use shoal_proxy::health::Health;
 use shoal_proxy::settings::{
-    Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, SlowLogSettings,
+    Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, SlowLogSettings,
 };
 use shoal_proxy::stats::WorkerStats;
 use shoal_proxy::time::Time;
@@ -571,6 +571,10 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         // Every request is slow, so that all are named.
         slow_log: SlowLogSettings { slower_than: Duration::ZERO, entries: 3 },
         multi_key: if is(6) { MultiKey::AsNutcracker } else { MultiKey::Refuse },
+        durability: match is(6) && !cache {
+            true => Durability::Replicated { replicas: 1, timeout: Duration::from_millis(40) },
+            false => Durability::Async,
+        },
         allow_flush: is(3),
         keyless_scripts: is(5).then_some(0),
         dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },

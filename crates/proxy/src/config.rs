@@ -14,6 +14,7 @@ use crate::settings::{
 };
 use crate::succession::DRAIN_TIMEOUT;
 
+mod durability;
 mod nutcracker;
 
 pub use nutcracker::from_nutcracker;
@@ -74,6 +75,8 @@ struct PoolEntry {
     #[serde(default)]
     slow_log: SlowLogEntry,
     multi_key: Option<MultiKeyEntry>,
+    #[serde(default)]
+    durability: durability::DurabilityEntry,
     #[serde(default)]
     allow_flush: bool,
     keyless_scripts: Option<String>,
@@ -275,6 +278,7 @@ impl PoolEntry {
             None => None,
         };
         let slow_log = self.slow_log.mean()?;
+        let durability = self.durability.mean(cache, self.timeout)?;
         let eject = self.eject.unwrap_or(EjectEntry {
             failure_limit: failure_limit_default(),
             retry_after: retry_after_default(),
@@ -331,6 +335,7 @@ impl PoolEntry {
                 Some(MultiKeyEntry::AsNutcracker) => MultiKey::AsNutcracker,
                 Some(MultiKeyEntry::Refuse) | None => MultiKey::Refuse,
             },
+            durability,
             allow_flush: self.allow_flush,
             keyless_scripts,
             dialect: Dialect::Shoal,

@@ -31,11 +31,11 @@ use crate::policy::Policies;
 use crate::scan::Cursors;
 use crate::scripts::Scripts;
 use crate::session::{Hold, Phase as SessionPhase, Protocol, Session};
-use crate::settings::{Dialect, PoolSettings};
+use crate::settings::{Dialect, Durability, PoolSettings};
 use crate::slow_log::SlowLog;
 use crate::stats::{PoolCounts, WorkerStats};
 use crate::time::Time;
-use crate::upstream::{Phase, Upstream, Usage};
+use crate::upstream::{Asked, Phase, Upstream, Usage};
 
 mod backpressure;
 mod blocking;
@@ -47,6 +47,7 @@ mod held;
 pub mod observe;
 mod pubsub;
 pub mod reconfigure;
+mod replicate;
 mod reply;
 mod request;
 mod route;
@@ -127,8 +128,8 @@ pub struct Engine {
     unix_micros: u64,
     next_id: u64,
     id_step: u64,
-    /// Scratch: the family of the command of the request being taken.
-    group: Group,
+    /// Scratch: what is noted of the request being taken.
+    asked: Asked,
     /// Scratch: the words of the request being taken.
     args: Vec<Span>,
     /// Scratch: where its keys are among them.
@@ -166,6 +167,10 @@ struct Pool {
     readmit_at: u64,
     /// The upstreams: by shard, then version of RESP, then lane.
     lanes: Vec<Option<Key>>,
+    /// How many lanes there are of each shard and version of RESP; those for writes come behind the others.
+    lanes_each: usize,
+    /// Whether writes are answered when replicas have them.
+    replicates: bool,
     /// How many upstreams are dedicated now.
     dedicated: usize,
     /// Upstreams that were, and wait for the next use.
@@ -207,7 +212,7 @@ impl Engine {
             unix_micros: 0,
             next_id: parts.first_id,
             id_step: parts.id_step,
-            group: Group::Generic,
+            asked: Group::Generic.into(),
             args: Vec::new(),
             keys: Vec::new(),
             splitting: split::Splitting::default(),
@@ -369,6 +374,12 @@ impl Engine {
             if upstream.phase != Phase::Ready || upstream.output.is_empty() {
                 continue;
             }
+            if upstream.replication.is_open() {
+                if self.close_batch(key) {
+                    return Some(key);
+                }
+                continue;
+            }
             if upstream.home.settings.gather
                 && upstream.usage == Usage::Shared
                 && let Err(until) = upstream.gather(self.now, self.pools[upstream.pool].crowd.is_any())
@@ -514,7 +525,8 @@ impl Pool {
     ) -> Result<Pool, shoal_topology::Error> {
         let version = health.version();
         let router = Router::new(&settings.pool, &detour::routed(&settings, &health))?;
-        let lanes = settings.pool.shards.len() * 2 * usize::from(settings.server_connections);
+        let lanes_each = usize::from(settings.lanes());
+        let lanes = settings.pool.shards.len() * 2 * lanes_each;
         Ok(Pool {
             readmit_at: readmit_at(&settings, &health),
             detour: detour::Detour::new(&settings, &health, workers),
@@ -523,6 +535,8 @@ impl Pool {
             health,
             health_version: version,
             lanes: vec![None; lanes],
+            lanes_each,
+            replicates: settings.durability != Durability::Async,
             dedicated: 0,
             spares: Vec::new(),
             held: 0,
@@ -538,8 +552,7 @@ impl Pool {
     /// Where the upstream of `lane` to `shard` is among the lanes.
     #[inline]
     fn lane_place(&self, shard: usize, protocol: Protocol, lane: u16) -> usize {
-        let lanes = usize::from(self.settings.server_connections);
-        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * lanes + usize::from(lane)
+        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * self.lanes_each + usize::from(lane)
     }
 
     /// Routes by the servers that are in now; true if they are others than before.

@@ -27,6 +27,7 @@ mod local;
 mod mode;
 pub mod moved_keys;
 mod policy;
+mod replication;
 pub mod returning;
 pub mod scan;
 mod scripts;

@@ -136,6 +136,8 @@ pub struct Session {
     pub authenticated: bool,
     /// Which of the upstreams to a server this session uses, always the same, so that it never overtakes itself.
     pub lane: u16,
+    /// Whether a write is outstanding that is to be replicated: then all goes by the write lane.
+    pub writing: bool,
     /// Whether requests are taken.
     pub phase: Phase,
     /// Why not at the moment.
@@ -211,6 +213,7 @@ impl Session {
             protocol: Protocol::Resp2,
             authenticated,
             lane,
+            writing: false,
             phase: Phase::Open,
             hold: None,
             ended: false,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use shoal_topology::Pool;
 pub use shoal_topology::nutcracker::Listen;
 
+use crate::replication::WRITE_LANES;
+
 /// Everything that a proxy process is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -47,6 +49,8 @@ pub struct PoolSettings {
     pub slow_log: SlowLogSettings,
     /// What commands do whose keys lie on several shards.
     pub multi_key: MultiKey,
+    /// When a write is answered.
+    pub durability: Durability,
     /// Whether clients may empty the pool by FLUSHDB and FLUSHALL.
     pub allow_flush: bool,
     /// The shard, by its index, on which scripts run that name no key; `None` refuses them.
@@ -116,10 +120,33 @@ impl PoolSettings {
         matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Move { empty_on_return: true }, .. }))
     }
 
+    /// Connections to each server that sessions share, for each worker and each version of RESP.
+    pub fn lanes(&self) -> u16 {
+        match self.durability {
+            Durability::Async => self.server_connections,
+            Durability::Replicated { .. } => self.server_connections + WRITE_LANES,
+        }
+    }
+
     /// Whether the keys of a server that is out fail rather than move.
     pub fn ejected_keys_fail(&self) -> bool {
         matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Fail, .. }))
     }
+}
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When its server has executed it: Redis's own way. What replicas lack is lost with the primary.
+    #[default]
+    Async,
+    /// When replicas have confirmed it, or with an error when they have not in time ([`crate::replication`]).
+    Replicated {
+        /// How many replicas of its shard.
+        replicas: u16,
+        /// How long they have, from when the server has executed the batch.
+        timeout: Duration,
+    },
 }
 
 /// What happens to a command whose keys lie on several shards and that cannot be split.

@@ -63,6 +63,10 @@ pub struct ServerStats {
     pub out_queue_bytes: Gauge,
     /// Batches: writes to the server that carried at least one request.
     pub batches: Counter,
+    /// WAITs sent behind writes.
+    pub waits: Counter,
+    /// Writes that were applied, and answered by an error because replicas were not known to have them.
+    pub unreplicated: Counter,
     /// What the last failure of a connection was, by [`Failure::kind`](crate::failure::Failure::kind).
     pub last_failure: Gauge,
     /// When it was, in microseconds since the Unix epoch; 0 if there was none.

@@ -22,6 +22,7 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::gather::Gather;
 use crate::health::Health;
 use crate::in_flight::{self, InFlight};
+use crate::replication::Replication;
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
 use crate::stats::{PoolStats, ServerStats};
@@ -63,6 +64,12 @@ pub enum Usage {
 }
 
 impl Pending {
+    /// Whether no session waits for it.
+    #[inline]
+    pub fn is_forsaken(&self) -> bool {
+        matches!(self.due, Due::Never | Due::Wait)
+    }
+
     /// Whether it is the EXEC of a transaction, on an upstream that is not watching.
     pub fn is_exec(&self) -> bool {
         self.group == Group::Transactions
@@ -85,14 +92,43 @@ pub struct Pending {
     pub sequence: u32,
     /// Which part of the request, if it was split.
     pub part: u16,
-    /// Nobody waits any more: the reply is dropped.
-    pub forsaken: bool,
+    /// When and to whom the reply is given.
+    pub due: Due,
     /// The family of its command.
     pub group: Group,
     /// When it was queued.
     pub queued_at: Time,
     /// The position in the stream of requests at which this one ends, in bytes since the connection began.
     pub end: u64,
+}
+
+/// When and to whom a reply is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Due {
+    /// To the session, as it comes.
+    AtOnce = 0,
+    /// To the session, once replicas have the write ([`crate::replication`]).
+    Replicated = 1,
+    /// To nobody: it is dropped.
+    Never,
+    /// It is the answer to a WAIT of ours; [`Pending::part`] is the number of replicas that it must name.
+    Wait,
+}
+
+/// What is noted of a request besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The family of its command.
+    pub group: Group,
+    /// Whether its reply is kept back until replicas have what it wrote.
+    pub kept: bool,
+}
+
+impl From<Group> for Asked {
+    fn from(group: Group) -> Asked {
+        Asked { group, kept: false }
+    }
 }
 
 /// The server behind an upstream, as the settings in force know it.
@@ -158,7 +194,7 @@ pub struct Upstream {
     pub phase: Phase,
     /// What is sent before any request.
     pub greeting: Buffer,
-    /// What the server answered to the greeting so far.
+    /// What the server answered so far to what we have asked ourselves: the greeting, WAIT.
     pub greeted: Buffer,
     /// The message that is coming in to a subscriber.
     pub frame: Buffer,
@@ -184,6 +220,8 @@ pub struct Upstream {
     pub in_flight: InFlight,
     /// The position in the stream of requests up to which they are answered.
     pub answered: u64,
+    /// Writes on it that are to be replicated before they are answered.
+    pub replication: Replication,
     /// Whether the upstream is on the list of those with something to send.
     pub touched: bool,
     /// Connections in a row that failed before they carried a reply.
@@ -226,6 +264,7 @@ impl Upstream {
             spare_since: Time::NEVER,
             in_flight: InFlight::default(),
             answered: 0,
+            replication: Replication::default(),
             touched: false,
             attempts: 0,
             has_replied: false,
@@ -239,18 +278,36 @@ impl Upstream {
 
     /// Notes that a request of `length` bytes was appended to `output` for `session`.
     #[inline]
-    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, group: Group, length: usize, now: Time) {
+    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, asked: Asked, length: usize, now: Time) {
         self.queued += length as u64;
         let end = self.queued;
         self.pace.arrived(now);
-        let queued_at = now;
-        self.queue.push_back(Pending { session, sequence, part, forsaken: false, group, queued_at, end });
+        self.replication.wrote(asked.kept);
+        let due = if asked.kept { Due::Replicated } else { Due::AtOnce };
+        let (group, queued_at) = (asked.group, now);
+        self.queue.push_back(Pending { session, sequence, part, due, group, queued_at, end });
+    }
+
+    /// Notes that a request of ours of `length` bytes was appended to `output`, whose reply is dropped. It follows one of
+    /// `session`, numbered `sequence`.
+    pub fn queued_ours(&mut self, session: Key, sequence: u32, length: usize, now: Time) {
+        self.queued += length as u64;
+        self.queued_unwanted(session, sequence, 1, now);
+    }
+
+    /// Notes that a WAIT of ours of `length` bytes was appended to `output`, whose answer must name `replicas`.
+    pub fn queued_wait(&mut self, replicas: u16, length: usize, now: Time) {
+        self.queued += length as u64;
+        let end = self.queued;
+        self.replication.close(end);
+        let Some(last) = self.queue.back() else { return };
+        self.queue.push_back(Pending { part: replicas, due: Due::Wait, queued_at: now, end, ..*last });
     }
 
     /// Notes that the next `count` replies are nobody's. Whose request they belong to says `session` and `sequence`.
     pub fn queued_unwanted(&mut self, session: Key, sequence: u32, count: usize, now: Time) {
         let (end, group) = (self.queued, Group::Transactions);
-        let unwanted = Pending { session, sequence, part: 0, forsaken: true, group, queued_at: now, end };
+        let unwanted = Pending { session, sequence, part: 0, due: Due::Never, group, queued_at: now, end };
         self.queue.extend(std::iter::repeat_n(unwanted, count));
     }
 
@@ -285,6 +342,7 @@ impl Upstream {
         if self.queue.is_empty() {
             self.queue.shrink_to(16);
         }
+        self.replication.shrink();
     }
 
     /// Unsent bytes above which sessions with requests for it are held.
@@ -302,6 +360,12 @@ impl Upstream {
         } else {
             self.in_flight.bytes(begin, end)
         }
+    }
+
+    /// The position in the stream of requests up to which nothing is owed to anybody.
+    #[inline]
+    pub fn settled(&self) -> u64 {
+        self.replication.kept_from().unwrap_or(self.answered)
     }
 
     /// Bytes sent since the connection began.

@@ -6,8 +6,8 @@ use shoal_topology::nutcracker::Config;
 
 use crate::error::Error;
 use crate::settings::{
-    CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret, Settings,
-    SlowLogSettings,
+    CLIENT_STALL_TIMEOUT, Dialect, Durability, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret,
+    Settings, SlowLogSettings,
 };
 
 /// Reads the bytes of a `nutcracker.yml`, and what its author should be warned of.
@@ -46,6 +46,7 @@ pub fn from_nutcracker(
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key,
+        durability: Durability::Async,
         allow_flush: false,
         keyless_scripts: None,
         dialect: Dialect::Nutcracker,

@@ -55,21 +55,25 @@ impl Engine {
 
     /// Hands the upstreams that the pool at `index` can go on using over to it; the others stay in `old`.
     fn carry_upstreams(&mut self, old: &mut Pool, index: usize) {
-        let lanes = usize::from(old.settings.server_connections);
+        let lanes = old.lanes_each;
+        let shared = usize::from(old.settings.server_connections);
         for place in 0..old.lanes.len() {
             let Some(key) = old.lanes[place] else { continue };
             let (shard, protocol, lane) = (place / lanes / 2, place / lanes % 2, place % lanes);
             let pool = &mut self.pools[index];
             let Some(shard) = same_server(&old.settings, shard, &pool.settings) else { continue };
-            let lanes_now = usize::from(pool.settings.server_connections);
-            if lane >= lanes_now {
-                continue;
-            }
+            let shared_now = usize::from(pool.settings.server_connections);
+            // Those for writes stand behind the others.
+            let lane_now = match lane.checked_sub(shared) {
+                Some(writes) => Some(shared_now + writes).filter(|&lane| lane < pool.lanes_each),
+                None => Some(lane).filter(|&lane| lane < shared_now),
+            };
+            let Some(lane) = lane_now else { continue };
             let home = pool.home(shard);
             if let Some(upstream) = self.upstreams.get_mut(key) {
                 upstream.home = home;
                 upstream.pool = index;
-                pool.lanes[(shard * 2 + protocol) * lanes_now + lane] = Some(key);
+                pool.lanes[(shard * 2 + protocol) * pool.lanes_each + lane] = Some(key);
                 old.lanes[place] = None;
             }
         }

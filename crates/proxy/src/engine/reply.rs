@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::join::JoinId;
 use crate::session::{Delivered, Place, Protocol};
 use crate::settings::Dialect;
-use crate::upstream::{Phase, Usage};
+use crate::upstream::{Due, Phase, Usage};
 
 /// A reply of more bytes than this takes its upstream out of sharing as soon as that is known.
 const LARGE_REPLY_MIN: u64 = 64 * 1024;
@@ -70,7 +70,7 @@ impl Engine {
                     self.handle_upstream_failed(key, &Failure::Garbage(what));
                     return;
                 }
-                Some(pending) if !pending.forsaken || last => *pending,
+                Some(pending) if pending.due != Due::Never || last => *pending,
                 Some(_) => continue,
                 None => {
                     self.handle_upstream_failed(key, &Failure::Garbage("a reply to no request".to_owned()));
@@ -85,7 +85,11 @@ impl Engine {
                 upstream.attempts = 0;
                 replies += 1;
             }
-            if pending.forsaken {
+            if pending.due != Due::AtOnce {
+                let before = if begun_as == 0 { 0 } else { upstream.partial };
+                if !self.handle_kept(key, &pending, piece, last, kind, (begin, before)) {
+                    return;
+                }
                 continue;
             }
             if last {
@@ -120,7 +124,8 @@ impl Engine {
             }
         }
         if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.in_flight.release(&mut self.buffers, upstream.answered);
+            let settled = upstream.settled();
+            upstream.in_flight.release(&mut self.buffers, settled);
             let home = &upstream.home;
             home.stats.responses.add(replies);
             home.stats.response_bytes.add(bytes.len() as u64);
@@ -143,7 +148,7 @@ impl Engine {
 
     /// The server has answered a large request by its first words, and takes no more of it.
     #[cold]
-    fn end_refused_stream(&mut self, key: Key, owner: Key) {
+    pub(super) fn end_refused_stream(&mut self, key: Key, owner: Key) {
         self.stop_stream(owner);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.receiving = false;

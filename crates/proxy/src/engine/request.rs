@@ -258,7 +258,7 @@ impl Engine {
         let Some(command) = command::lookup(request.word(0)) else {
             return self.refuse(request, &local::unknown_command(raw, args));
         };
-        self.group = command.group;
+        self.asked.group = command.group;
         let policy = self.pools[pool].policies.of(command);
         if policy == Policy::Refused {
             return self.refuse(request, &local::unknown_command(raw, args));
@@ -278,11 +278,24 @@ impl Engine {
         {
             return self.detoured(request, &detoured);
         }
+        if self.pools[pool].replicates {
+            return self.take_replicated(request, command, policy);
+        }
+        self.take_by_policy(request, command, policy)
+    }
+
+    #[inline(always)]
+    pub(super) fn take_by_policy(
+        &mut self,
+        request: Request<'_>,
+        command: &Command,
+        policy: Policy,
+    ) -> Taken {
         match policy {
             Policy::FirstKey => self.forward_key(request, request.word(1)),
             Policy::Local(local) => self.take_local(request, local),
             // Of one key: it is passed on as it came.
-            Policy::Split(kind) if args.len() == 1 + kind.words_per_key() => {
+            Policy::Split(kind) if request.args.len() == 1 + kind.words_per_key() => {
                 self.forward_key(request, request.word(1))
             }
             Policy::Split(kind) => self.split(request, kind, command),
@@ -394,7 +407,7 @@ impl Engine {
         }
         let sequence = session.expect_reply();
         self.buffers.append(&mut upstream.output, request.raw);
-        upstream.queued(request.session, sequence, 0, self.group, request.raw.len(), self.now);
+        upstream.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
         upstream.home.stats.requests.add(1);
         upstream.home.stats.request_bytes.add(request.raw.len() as u64);

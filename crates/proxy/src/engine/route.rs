@@ -68,7 +68,7 @@ impl Engine {
                 continue;
             }
             for shard in 0..self.pools[pool].settings.pool.shards.len() {
-                for lane in 0..self.pools[pool].settings.server_connections {
+                for lane in 0..self.pools[pool].settings.lanes() {
                     // A server that is down is no reason not to start.
                     let _ = self.upstream(pool, shard, Protocol::Resp2, lane);
                 }
@@ -141,6 +141,7 @@ impl Engine {
         let opened_at = upstream.opened_at.as_micros();
         let sent = upstream.sent_bytes();
         let is_watch = upstream.usage == Usage::Watching;
+        let kept = upstream.replication.end();
         let waiting = upstream.reset(&mut self.buffers);
         let holding = std::mem::take(&mut upstream.holding);
         upstream.attempts = if fruitless { upstream.attempts + 1 } else { 0 };
@@ -174,10 +175,11 @@ impl Engine {
         }
         let mut error = Vec::new();
         failure.write(&mut error, settings, Some(home.shard));
+        self.fail_unreplicated(&home, &Vec::from(kept), &error);
         for (nth, pending) in waiting.iter().enumerate() {
-            if !pending.forsaken && pending.is_exec() && !is_watch {
+            if !pending.is_forsaken() && pending.is_exec() && !is_watch {
                 self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
-            } else if !pending.forsaken {
+            } else if !pending.is_forsaken() {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             }
         }

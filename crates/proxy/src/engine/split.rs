@@ -158,7 +158,7 @@ impl Engine {
             out.extend_from_slice(&request.raw[words(key)]);
         }
         let length = out.len() - before;
-        upstream.queued(request.session, sequence, part, self.group, length, self.now);
+        upstream.queued(request.session, sequence, part, self.asked, length, self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
         upstream.home.stats.requests.add(1);
         upstream.home.stats.request_bytes.add(length as u64);

@@ -12,12 +12,14 @@ use shoal_topology::Route;
 use super::Engine;
 use super::dedicated::Denied;
 use super::detour::Detoured;
+use super::replicate::may_write;
 use super::request::{Request, wrong_arity};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::local;
 use crate::policy::Policy;
 use crate::session::{AHEAD_MAX, Hold, Phase, Stream};
+use crate::upstream::Asked;
 
 /// A request of more bytes than this is passed on before it has arrived whole, on an upstream of its own.
 pub const STREAMED_MIN: usize = 64 * 1024;
@@ -91,7 +93,9 @@ impl Engine {
         let sequence = session.expect_reply();
         session.stream = Some(Box::new(Stream { delimiter: Delimiter::new(), upstream: Some(upstream) }));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
-            upstream.queued(request.session, sequence, 0, command.group, 0, self.now);
+            let kept = self.pools[request.pool].replicates && may_write(command);
+            let asked = Asked { group: command.group, kept };
+            upstream.queued(request.session, sequence, 0, asked, 0, self.now);
             upstream.receiving = true;
             upstream.home.stats.requests.add(1);
         }

@@ -17,7 +17,9 @@ use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::session::OWED_MAX;
-use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings};
+use crate::settings::{
+    Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings,
+};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
@@ -66,6 +68,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key: MultiKey::Refuse,
+        durability: Durability::Async,
         allow_flush: false,
         keyless_scripts: None,
         dialect,

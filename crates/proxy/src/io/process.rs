@@ -293,7 +293,7 @@ impl Serving {
     /// How many clients there may be, so that every upstream still finds a descriptor.
     pub(super) fn sessions_max(&self) -> usize {
         let upstreams: usize =
-            self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.server_connections)).sum();
+            self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.lanes())).sum();
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         // Each worker has upstreams of its own, for each version of RESP.

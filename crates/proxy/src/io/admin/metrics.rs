@@ -74,6 +74,18 @@ const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
         "Writes to the shard; requests / batches is the company found.",
         |server| server.batches.get() as i64,
     ),
+    (
+        "shoal_upstream_waits_total",
+        Kind::Counter,
+        "WAITs sent behind batches of writes, where durability is replicated.",
+        |server| server.waits.get() as i64,
+    ),
+    (
+        "shoal_unreplicated_writes_total",
+        Kind::Counter,
+        "Writes applied and answered by UNREPLICATED: replicas are not known to have them.",
+        |server| server.unreplicated.get() as i64,
+    ),
     ("shoal_upstream_closed_total", Kind::Counter, "Connections that the shard closed.", |server| {
         server.server_eof.get() as i64
     }),

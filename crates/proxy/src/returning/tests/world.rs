@@ -19,7 +19,7 @@ use crate::engine::{Action, Engine, Parts, Pools};
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::moved_keys::Moved;
-use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
+use crate::settings::{Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
@@ -140,6 +140,7 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         gather: true,
         slow_log: Default::default(),
         multi_key: MultiKey::Refuse,
+        durability: Durability::Async,
         allow_flush: false,
         keyless_scripts: None,
         dialect: Dialect::Shoal,
