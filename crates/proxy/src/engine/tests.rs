@@ -31,6 +31,7 @@ mod inside;
 mod large;
 mod leaving;
 mod pubsub;
+mod replicated;
 mod transaction;
 
 const SHARDS: usize = 3;
