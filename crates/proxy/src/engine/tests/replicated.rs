@@ -143,6 +143,9 @@ fn a_session_follows_its_own_writes_and_its_writes_follow_its_own_reads() {
     engine.handle_upstream_bytes(reads, b"$1\r\ny\r\n");
     assert_eq!(drained(&mut engine, key), "$1\r\ny\r\n");
     assert_eq!(sent_text(&mut engine), all_words(&["SET {a}1 z", WAIT]));
+    say(&mut engine, key, &["GET {a}1"]);
+    engine.handle_upstream_bytes(upstream, b"+OK\r\n:1\r\n");
+    assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]), "a batch without a write needs no WAIT");
 }
 
 #[test]
