@@ -403,6 +403,7 @@ impl Upstream {
         self.receiving = false;
         self.partial = 0;
         self.paused_at = Time::NEVER;
+        self.replication = Replication::default();
         self.queued = 0;
         self.sent = 0;
         self.pace = Gather::default();

@@ -156,6 +156,12 @@ impl Engine {
                 if last && upstream.receiving && upstream.queue.is_empty() {
                     self.end_refused_stream(key, pending.session);
                 }
+                if last && upstream.usage == Usage::Blocking {
+                    // The WAIT behind it could not be looked at before.
+                    upstream.queue.iter_mut().for_each(|ours| ours.queued_at = self.now);
+                    let timeout = upstream.home.settings.timeout;
+                    self.note_deadline(timeout);
+                }
                 // Whoever is told that it failed is told at once.
                 let is_error = matches!(kind, b'-' | b'!');
                 let (head, tail) = Tail::of(piece);
@@ -172,12 +178,6 @@ impl Engine {
                 }
                 let Some(upstream) = self.upstreams.get_mut(key) else { return false };
                 upstream.replication.keep(kept);
-                if upstream.usage == Usage::Blocking {
-                    // The WAIT could not be looked at before.
-                    upstream.queue.iter_mut().for_each(|ours| ours.queued_at = self.now);
-                    let timeout = upstream.home.settings.timeout;
-                    self.note_deadline(timeout);
-                }
                 true
             }
         }

@@ -250,6 +250,22 @@ fn behind_a_pop_that_was_blocked_a_command_stands_before_the_wait() {
 }
 
 #[test]
+fn a_blocking_command_that_fails_leaves_its_upstream_clean() {
+    let (mut engine, key) = engine(replicated());
+    say(&mut engine, key, &["BLPOP {a}1 0"]);
+    let upstream = connect(&mut engine).unwrap();
+    sent_text(&mut engine);
+    at(&mut engine, 60_000);
+    engine.handle_upstream_bytes(upstream, b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    assert_eq!(drained(&mut engine, key), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    at(&mut engine, 60_050);
+    assert!(!actions(&mut engine).contains(&Action::Disconnect(upstream)), "its WAIT has its time");
+    engine.handle_upstream_bytes(upstream, b"+PONG\r\n:1\r\n");
+    say(&mut engine, key, &["BLPOP {a}1 0"]);
+    assert_eq!(connect(&mut engine), None, "it serves again");
+}
+
+#[test]
 fn a_pop_that_is_not_replicated_yet_is_not_told_to_ask_again_by_a_reload() {
     let (mut engine, key) = engine(replicated());
     say(&mut engine, key, &["BLPOP {a}1 0"]);
