@@ -153,14 +153,13 @@ impl Engine {
             Due::Wait => self.handle_wait(key, pending.part, piece, last),
             Due::Replicated => {
                 let Some(upstream) = self.upstreams.get_mut(key) else { return false };
-                if last && upstream.receiving && upstream.queue.is_empty() {
-                    self.end_refused_stream(key, pending.session);
-                }
+                let timeout = upstream.home.settings.timeout;
                 if last && upstream.usage == Usage::Blocking {
                     // The WAIT behind it could not be looked at before.
                     upstream.queue.iter_mut().for_each(|ours| ours.queued_at = self.now);
-                    let timeout = upstream.home.settings.timeout;
                     self.note_deadline(timeout);
+                } else if last && upstream.receiving && upstream.queue.is_empty() {
+                    self.end_refused_stream(key, pending.session);
                 }
                 // Whoever is told that it failed is told at once.
                 let is_error = matches!(kind, b'-' | b'!');
