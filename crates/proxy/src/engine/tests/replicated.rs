@@ -261,8 +261,9 @@ fn a_blocking_command_that_fails_leaves_its_upstream_clean() {
     at(&mut engine, 60_050);
     assert!(!actions(&mut engine).contains(&Action::Disconnect(upstream)), "its WAIT has its time");
     engine.handle_upstream_bytes(upstream, b"+PONG\r\n:1\r\n");
-    say(&mut engine, key, &["BLPOP {a}1 0"]);
-    assert_eq!(connect(&mut engine), None, "it serves again");
+    say(&mut engine, key, &["GET {a}1"]);
+    assert_eq!(connect(&mut engine), None, "it serves again, as the shared one that there was not");
+    assert_eq!(engine.poll_upstream(), Some(upstream));
 }
 
 #[test]
