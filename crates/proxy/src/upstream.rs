@@ -22,6 +22,7 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::gather::Gather;
 use crate::health::Health;
 use crate::in_flight::{self, InFlight};
+use crate::server_auth::Tries;
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
 use crate::stats::{PoolStats, ServerStats};
@@ -160,6 +161,8 @@ pub struct Upstream {
     pub greeting: Buffer,
     /// What the server answered to the greeting so far.
     pub greeted: Buffer,
+    /// Which passwords were tried.
+    pub tries: Tries,
     /// The message that is coming in to a subscriber.
     pub frame: Buffer,
     /// Requests to be sent.
@@ -214,6 +217,7 @@ impl Upstream {
             phase: Phase::Idle(Time::default()),
             greeting: Buffer::default(),
             greeted: Buffer::default(),
+            tries: Tries::default(),
             frame: Buffer::default(),
             output: Buffer::default(),
             queue: VecDeque::new(),
