@@ -37,6 +37,7 @@ use crate::stats::{PoolCounts, WorkerStats};
 use crate::time::Time;
 use crate::upstream::{Asked, Phase, Upstream, Usage};
 
+mod admission;
 mod backpressure;
 mod blocking;
 mod dedicated;
@@ -252,11 +253,16 @@ impl Engine {
         self.next_id += self.id_step;
         let lane = (id / self.id_step % u64::from(settings.server_connections)) as u16;
         let stats = self.pools[pool].counts.pool.clone();
-        let mut session = Session::new(pool, stats.clone(), id, lane, peer, settings.password.is_none());
+        let mut session = Session::new(pool, stats.clone(), id, lane, peer, settings.access.is_open());
         session.traffic.opened(self.now);
+        let arrived = session.arrive(&settings.access);
         stats.sessions_total.add(1);
         stats.sessions.add(1);
-        self.sessions.insert(session)
+        let key = self.sessions.insert(session);
+        if let Err(over) = arrived {
+            self.refuse_session(key, &over);
+        }
+        key
     }
 
     /// The client of `key` has closed, or its socket failed.
@@ -501,6 +507,7 @@ impl Engine {
         if let Some(upstream) = session.stream.as_ref().and_then(|stream| stream.upstream) {
             self.abandon(upstream); // it was sent a part of a request
         }
+        self.charge_the_rest(&session);
         session.stats.sessions.add(-1);
         if let Some(mode) = &session.mode {
             self.close_held(&mode.upstreams());

@@ -21,6 +21,7 @@ use crate::gather::AnsweredIn;
 use crate::join::JoinId;
 use crate::mode::Mode;
 use crate::snapshot::Traffic;
+use crate::standing::Standing;
 use crate::stats::PoolStats;
 
 /// A reply that is still coming is kept back up to this many bytes, so that an error can take its place if it breaks off.
@@ -132,8 +133,13 @@ pub struct Session {
     pub name: Vec<u8>,
     /// The version of RESP.
     pub protocol: Protocol,
-    /// Whether the pool's password was given.
+    /// Whether a user's password was given, or none is needed.
     pub authenticated: bool,
+    /// Whether its requests must be looked at before they are taken: no password was given yet, or its user may not do
+    /// everything, or not any number of times.
+    pub guarded: bool,
+    /// Which user it is, where the pool has users or limits.
+    pub standing: Option<Box<Standing>>,
     /// Which of the upstreams to a server this session uses, always the same, so that it never overtakes itself.
     pub lane: u16,
     /// Whether a write is outstanding that is to be replicated: then all goes by the write lane.
@@ -212,6 +218,8 @@ impl Session {
             name: Vec::new(),
             protocol: Protocol::Resp2,
             authenticated,
+            guarded: !authenticated,
+            standing: None,
             lane,
             writing: false,
             phase: Phase::Open,

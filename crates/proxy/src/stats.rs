@@ -30,6 +30,16 @@ pub struct PoolStats {
     pub slow: Counter,
     /// Sessions that an operator ended.
     pub killed: Counter,
+    /// Names and passwords that were wrong.
+    pub auth_failed: Counter,
+    /// Requests that a user's rules do not allow.
+    pub denied: Counter,
+    /// Connections refused over max_connections, of the pool or a user.
+    pub over_max_connections: Counter,
+    /// Requests refused over requests_per_second.
+    pub over_requests_per_second: Counter,
+    /// Requests refused over bytes_per_second.
+    pub over_bytes_per_second: Counter,
 }
 
 /// What one worker counted for one server.

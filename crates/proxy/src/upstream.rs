@@ -23,6 +23,7 @@ use crate::gather::Gather;
 use crate::health::Health;
 use crate::in_flight::{self, InFlight};
 use crate::replication::Replication;
+use crate::server_auth::Tries;
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
 use crate::stats::{PoolStats, ServerStats};
@@ -196,6 +197,8 @@ pub struct Upstream {
     pub greeting: Buffer,
     /// What the server answered so far to what we have asked ourselves: the greeting, WAIT.
     pub greeted: Buffer,
+    /// Which passwords were tried.
+    pub tries: Tries,
     /// The message that is coming in to a subscriber.
     pub frame: Buffer,
     /// Requests to be sent.
@@ -252,6 +255,7 @@ impl Upstream {
             phase: Phase::Idle(Time::default()),
             greeting: Buffer::default(),
             greeted: Buffer::default(),
+            tries: Tries::default(),
             frame: Buffer::default(),
             output: Buffer::default(),
             queue: VecDeque::new(),

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use shoal_topology::nutcracker::Config;
 
+use crate::access::{Access, PasswordHash};
 use crate::error::Error;
+use crate::server_auth::ServerAuth;
 use crate::settings::{
     CLIENT_STALL_TIMEOUT, Dialect, Durability, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret,
     Settings, SlowLogSettings,
@@ -33,7 +35,12 @@ pub fn from_nutcracker(
         backlog: written.backlog,
         tcp_keepalive: written.tcpkeepalive,
         timeout: written.timeout,
-        password: written.redis_auth.map(|password| Secret::new(password.expose())),
+        access: Access::of_passwords(
+            written.redis_auth.as_ref().map(|it| PasswordHash::of(it.expose().as_bytes())).as_slice(),
+        ),
+        server_auth: written
+            .redis_auth
+            .map(|password| ServerAuth { user: None, passwords: vec![Secret::new(password.expose())] }),
         database: written.redis_db,
         preconnect: written.preconnect,
         server_connections: u16::try_from(written.server_connections).unwrap_or(u16::MAX),

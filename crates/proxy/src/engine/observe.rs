@@ -148,6 +148,10 @@ impl Engine {
         self.pools.get(session.pool).map_or("", |pool| &pool.settings.pool.name)
     }
 
+    fn user_name(&self, session: &Session) -> &str {
+        self.pools.get(session.pool).map_or("", |pool| &pool.settings.access.user(session.user()).name)
+    }
+
     fn session_row(&self, session: &Session) -> SessionRow {
         let traffic = session.traffic;
         SessionRow {
@@ -157,6 +161,7 @@ impl Engine {
             pool: self.pool_name(session).to_owned(),
             protocol: protocol_number(session.protocol),
             authenticated: session.authenticated,
+            user: self.user_name(session).to_owned(),
             phase: phase_name(session.phase),
             held: session.hold.map(|hold| HoldReason::from(hold).name()),
             age_us: self.now.micros_since(traffic.opened_at),

@@ -11,6 +11,7 @@ use super::{Engine, Pool, Pools};
 use crate::arena::Key;
 use crate::gather::AnsweredIn;
 use crate::health::Health;
+use crate::server_auth::ServerAuth;
 use crate::session::{Hold, Phase as SessionPhase};
 use crate::settings::PoolSettings;
 use crate::upstream::{Home, Usage};
@@ -47,6 +48,7 @@ impl Engine {
         }
         self.carry_held(&mut before, &successor);
         self.retire_unshared();
+        self.carry_access(&before, &successor);
         for key in self.sessions.keys() {
             self.carry_session(key, &successor);
         }
@@ -87,9 +89,6 @@ impl Engine {
                 session.pool = index;
                 session.answered_in = AnsweredIn::default();
                 session.lane = (session.id / self.id_step % u64::from(settings.server_connections)) as u16;
-                if settings.password.is_none() {
-                    session.authenticated = true;
-                }
                 // Whoever waited for an upstream may find another one, but nobody before all replies are in. A large request
                 // ends where it was begun, and nothing follows it before it is answered.
                 if session.stream.is_none() && (session.outstanding() > 0 || session.hold.is_some()) {
@@ -140,7 +139,8 @@ impl Pool {
 /// The index in `now` of the shard that has index `shard` in `before`, if connections to it may be kept: the same name at the
 /// same address, spoken to in the same way.
 fn same_server(before: &PoolSettings, shard: usize, now: &PoolSettings) -> Option<usize> {
-    if before.password != now.password || before.database != now.database {
+    let same_user = ServerAuth::is_same_user(before.server_auth.as_ref(), now.server_auth.as_ref());
+    if !same_user || before.database != now.database {
         return None;
     }
     let old = &before.pool.shards[shard];

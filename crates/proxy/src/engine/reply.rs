@@ -195,12 +195,12 @@ impl Engine {
         self.buffers.release(answer);
         let settings = &upstream.home.settings;
         // Twemproxy does not look at the answer to AUTH: what the server says to each command tells the client.
-        let is_auth = settings.password.is_some() && !words.contains("DB index");
+        let is_auth = settings.server_auth.is_some() && !words.contains("DB index");
         let is_overlooked =
             settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
         // A server that lets us have no name serves all the same; its return is another matter.
         let is_naming = upstream.phase == Phase::Greeting(1) && upstream.home.health.client_name().is_some();
-        if refusal && !is_overlooked && !is_naming {
+        if upstream.tries.refused(refusal) && !is_overlooked && !is_naming {
             self.handle_upstream_failed(key, &Failure::Greeting(words));
             return false;
         }

@@ -134,7 +134,7 @@ impl Engine {
                             self.pools[pool].counts.pool.requests.add(1);
                         }
                         Taken::NotYet(hold) => {
-                            self.hold(key, hold);
+                            self.hold_back(key, hold);
                             break;
                         }
                         Taken::Last(hold) => {
@@ -152,7 +152,7 @@ impl Engine {
                             self.pools[pool].counts.pool.requests.add(1);
                         }
                         Taken::NotYet(hold) => {
-                            self.hold(key, hold);
+                            self.hold_back(key, hold);
                             break;
                         }
                         Taken::Last(hold) => {
@@ -174,7 +174,7 @@ impl Engine {
                                 continue;
                             }
                             Begun::Hold(hold) => {
-                                self.hold(key, hold);
+                                self.hold_back(key, hold);
                                 break;
                             }
                             Begun::No if rest.len() > COLLECTED_MAX => {
@@ -200,6 +200,14 @@ impl Engine {
         }
         self.args = args;
         at
+    }
+
+    /// Holds a request that was let in, and comes again.
+    fn hold_back(&mut self, key: Key, hold: Hold) {
+        if let Some(standing) = self.sessions.get_mut(key).and_then(|session| session.standing.as_mut()) {
+            standing.paid = true;
+        }
+        self.hold(key, hold);
     }
 
     fn hold(&mut self, key: Key, hold: Hold) {
@@ -252,7 +260,7 @@ impl Engine {
     #[inline]
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
-        let (pool, authenticated, in_mode) = (session.pool, session.authenticated, session.mode.is_some());
+        let (pool, guarded, in_mode) = (session.pool, session.guarded, session.mode.is_some());
         let request =
             Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
         let Some(command) = command::lookup(request.word(0)) else {
@@ -266,9 +274,8 @@ impl Engine {
         if !command.accepts(args.len()) {
             return self.refuse(request, &wrong_arity(command.name));
         }
-        if !authenticated && !matches!(policy, Policy::Local(local) if local.before_auth()) {
-            self.answer(key, local::no_auth(self.pools[pool].settings.dialect));
-            return Taken::Yes;
+        if guarded && let Some(stopped) = self.stop(request, command) {
+            return stopped;
         }
         if in_mode && let Some(taken) = self.take_in_mode(request, command, policy) {
             return taken;

@@ -6,6 +6,7 @@ use super::transaction::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
+use crate::server_auth::Tries;
 use crate::session::{Delivered, Protocol};
 use crate::settings::Dialect;
 use crate::time::Time;
@@ -93,17 +94,16 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let settings = &upstream.home.settings;
         let out = self.buffers.lend(&mut upstream.greeting);
-        let mut greetings = 0;
-        let password = settings.password.as_ref().map(|secret| secret.reveal().as_bytes());
-        match (upstream.protocol, password) {
-            (Protocol::Resp3, None) => encode::command(out, &[b"HELLO", b"3"]),
-            (Protocol::Resp3, Some(password)) => {
-                encode::command(out, &[b"HELLO", b"3", b"AUTH", b"default", password]);
+        let mut greetings = match (upstream.protocol, &settings.server_auth) {
+            (Protocol::Resp3, Some(auth)) => auth.greet_resp3(out),
+            (Protocol::Resp2, Some(auth)) => auth.greet(out),
+            (Protocol::Resp3, None) => {
+                encode::command(out, &[b"HELLO", b"3"]);
+                1
             }
-            (Protocol::Resp2, Some(password)) => encode::command(out, &[b"AUTH", password]),
-            (Protocol::Resp2, None) => greetings -= 1,
-        }
-        greetings += 1;
+            (Protocol::Resp2, None) => 0,
+        };
+        upstream.tries = Tries::begin(settings.server_auth.as_ref());
         if settings.database != 0 {
             encode::command(out, &[b"SELECT", settings.database.to_string().as_bytes()]);
             greetings += 1;
@@ -114,7 +114,7 @@ impl Engine {
         }
         self.buffers.reclaim(&mut upstream.greeting);
         upstream.heard_at = self.now;
-        upstream.phase = if greetings == 0 { Phase::Ready } else { Phase::Greeting(greetings as u8) };
+        upstream.phase = if greetings == 0 { Phase::Ready } else { Phase::Greeting(greetings) };
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
     }
 

@@ -47,7 +47,7 @@ impl Engine {
         if session.mode.as_ref().is_some_and(|mode| mode.collects(request.protocol)) {
             return Begun::No;
         }
-        let outstanding = session.outstanding();
+        let (outstanding, guarded) = (session.outstanding(), session.guarded);
         let Some(command) = command::lookup(request.word(0)) else {
             let error = local::unknown_command(request.raw, request.args);
             return self.drop_behind_error(request.session, &error);
@@ -63,6 +63,15 @@ impl Engine {
             Policy::FirstKey => {}
             Policy::Split(kind) if declared == 1 + kind.words_per_key() => {}
             _ => return Begun::No,
+        }
+        if guarded {
+            let policy = self.pools[request.pool].policies.of(command);
+            if !Engine::is_known_by_first_words(command, policy) {
+                return Begun::No;
+            }
+            if let Some(error) = self.objects_to(request, command, policy) {
+                return self.drop_behind_error(request.session, &error);
+            }
         }
         if outstanding > 0 {
             return Begun::Hold(Hold::Barrier);

@@ -23,6 +23,7 @@ use crate::settings::{
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
+mod admission;
 mod blocking;
 mod cases;
 mod detour;
@@ -60,7 +61,8 @@ fn settings(dialect: Dialect) -> PoolSettings {
         backlog: 1,
         tcp_keepalive: false,
         timeout: Some(TIMEOUT),
-        password: None,
+        access: Default::default(),
+        server_auth: None,
         database: 0,
         preconnect: false,
         server_connections: 2,

@@ -233,7 +233,13 @@ impl Serving {
     }
 
     fn go_over(&mut self, settings: Settings) -> Outcome {
-        let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
+        let mut next = settings.pools;
+        for pool in &mut next {
+            if let Some(old) = self.pools.iter().find(|old| old.pool.name == pool.pool.name) {
+                pool.access.follow(&old.access);
+            }
+        }
+        let pools: Vec<Arc<PoolSettings>> = next.into_iter().map(Arc::new).collect();
         let listeners = self.listeners_for(&pools)?;
         let old = |pool: &PoolSettings| self.pools.iter().position(|old| old.pool.name == pool.pool.name);
         let health: Vec<Arc<Health>> = pools

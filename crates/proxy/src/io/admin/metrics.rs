@@ -41,6 +41,30 @@ const POOL_FAMILIES: &[(&str, Kind, &str, OfPool)] = &[
     ("shoal_sessions_killed_total", Kind::Counter, "Sessions ended by an operator.", |pool| {
         pool.killed.get() as i64
     }),
+    ("shoal_auth_failures_total", Kind::Counter, "Names and passwords of clients that were wrong.", |pool| {
+        pool.auth_failed.get() as i64
+    }),
+    ("shoal_denied_total", Kind::Counter, "Requests that their user's rules do not allow.", |pool| {
+        pool.denied.get() as i64
+    }),
+    (
+        "shoal_over_max_connections_total",
+        Kind::Counter,
+        "Clients refused over max_connections of the pool or of their user.",
+        |pool| pool.over_max_connections.get() as i64,
+    ),
+    (
+        "shoal_over_requests_per_second_total",
+        Kind::Counter,
+        "Requests refused over requests_per_second of the pool or of their user.",
+        |pool| pool.over_requests_per_second.get() as i64,
+    ),
+    (
+        "shoal_over_bytes_per_second_total",
+        Kind::Counter,
+        "Requests refused over bytes_per_second of the pool or of their user.",
+        |pool| pool.over_bytes_per_second.get() as i64,
+    ),
     (
         "shoal_slow_requests_total",
         Kind::Counter,
