@@ -563,6 +563,8 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
     let ejection = Ejection { failure_limit: 2, retry_after: Duration::from_millis(50), keys };
     let dialect = if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker };
     PoolSettings {
+        tls: None,
+        server_tls: None,
         pool: Pool {
             name: format!("p{pool}"),
             mode: if cache { Mode::Cache } else { Mode::Storage },

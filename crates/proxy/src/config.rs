@@ -17,6 +17,7 @@ use crate::succession::DRAIN_TIMEOUT;
 mod access;
 mod durability;
 mod nutcracker;
+mod tls;
 
 use access::{AccessEntry, LimitsEntry, ServerAuthEntry, UserEntry};
 
@@ -91,6 +92,8 @@ struct PoolEntry {
     allow_flush: bool,
     keyless_scripts: Option<String>,
     eject: Option<EjectEntry>,
+    tls: Option<tls::TlsEntry>,
+    server_tls: Option<tls::ServerTlsEntry>,
     servers: Vec<ServerEntry>,
 }
 
@@ -247,9 +250,19 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
         .validate()
         .map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
     for (index, pool) in pools.iter().enumerate() {
-        if let Some(other) = pools[..index].iter().find(|other| other.listen == pool.listen) {
-            let (one, two) = (&other.pool.name, &pool.pool.name);
-            return Err(refuse(format!("pools {one} and {two} both listen on {}", pool.listen)));
+        for (place, (listen, _)) in pool.listens().enumerate() {
+            let earlier =
+                pools[..index].iter().flat_map(|other| other.listens().map(move |it| (other, it.0)));
+            let earlier = earlier.chain(pool.listens().take(place).map(|it| (pool, it.0)));
+            if let Some((other, _)) = earlier.into_iter().find(|(_, taken)| *taken == listen) {
+                let (one, two) = (&other.pool.name, &pool.pool.name);
+                return Err(refuse(match one == two {
+                    true => {
+                        format!("pool {one}: tls: listen: {listen} is where the pool listens without TLS")
+                    }
+                    false => format!("pools {one} and {two} both listen on {listen}"),
+                }));
+            }
         }
     }
     Ok(ProxyConfig {
@@ -336,8 +349,12 @@ impl PoolEntry {
             }
             None => None,
         };
+        let tls = self.tls.map(|tls| tls.mean(folder)).transpose()?;
+        let server_tls = self.server_tls.map(|tls| tls.mean(folder, &shards)).transpose()?;
         Ok(PoolSettings {
             listen: listen(&self.listen)?,
+            tls,
+            server_tls,
             pool: Pool {
                 name: self.name,
                 mode: if cache { Mode::Cache } else { Mode::Storage },

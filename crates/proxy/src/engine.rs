@@ -52,6 +52,7 @@ mod replicate;
 mod reply;
 mod request;
 mod route;
+mod secured;
 mod slow;
 mod split;
 mod stream;

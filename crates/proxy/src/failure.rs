@@ -35,6 +35,8 @@ pub enum Failure {
     Stalled,
     /// This process lacks something that a connection needs, in these words: no fault of the server's.
     Local(String),
+    /// TLS came to nothing, in words that follow the server's name.
+    Tls(String),
     /// Something else that the system says in these words.
     Other(String),
 }
@@ -57,11 +59,12 @@ pub enum FailureKind {
     Stalled,
     Local,
     Other,
+    Tls,
 }
 
 impl FailureKind {
     /// All of them, each at the place of its number (`kind as usize`).
-    pub const ALL: [FailureKind; 14] = [
+    pub const ALL: [FailureKind; 15] = [
         FailureKind::TimedOut,
         FailureKind::Refused,
         FailureKind::AllEjected,
@@ -76,6 +79,7 @@ impl FailureKind {
         FailureKind::Stalled,
         FailureKind::Local,
         FailureKind::Other,
+        FailureKind::Tls,
     ];
 
     /// Its name on the admin port.
@@ -95,6 +99,7 @@ impl FailureKind {
             FailureKind::Stalled => "stalled",
             FailureKind::Local => "proxy_lacks_means",
             FailureKind::Other => "other",
+            FailureKind::Tls => "tls",
         }
     }
 }
@@ -116,6 +121,7 @@ impl Failure {
             Failure::BackingOff => FailureKind::BackingOff,
             Failure::Stalled => FailureKind::Stalled,
             Failure::Local(_) => FailureKind::Local,
+            Failure::Tls(_) => FailureKind::Tls,
             Failure::Other(_) => FailureKind::Other,
         }
     }
@@ -141,7 +147,7 @@ impl Failure {
             Failure::Closed => "unknown",
             Failure::Reset => "Connection reset by peer",
             Failure::Garbage(_) | Failure::Greeting(_) => "Invalid argument",
-            Failure::Local(words) | Failure::Other(words) => words,
+            Failure::Local(words) | Failure::Tls(words) | Failure::Other(words) => words,
         }
     }
 
@@ -172,6 +178,7 @@ impl Failure {
                 milliseconds(Some(pool.client_stall_timeout))
             ),
             Failure::Local(words) => format!("cannot be reached by this proxy: {words}"),
+            Failure::Tls(words) => words.clone(),
             Failure::Other(words) => format!("failed: {words}"),
         };
         format!("ERR shard {shard} of pool {name} {what}")

@@ -33,5 +33,8 @@ pub(crate) mod shards_page;
 pub(crate) mod signals;
 pub(crate) mod socket_file;
 pub(crate) mod stats_port;
+pub(crate) mod tls_files;
+pub(crate) mod tls_socket;
+pub(crate) mod tls_stream;
 pub(crate) mod visits;
 pub(crate) mod worker;

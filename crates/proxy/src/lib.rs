@@ -42,6 +42,7 @@ pub mod stats;
 mod subscriber;
 pub mod succession;
 pub mod time;
+pub mod tls;
 mod upstream;
 
 pub use error::Error;

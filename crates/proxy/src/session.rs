@@ -23,6 +23,7 @@ use crate::mode::Mode;
 use crate::snapshot::Traffic;
 use crate::standing::Standing;
 use crate::stats::PoolStats;
+use crate::tls::Secured;
 
 /// A reply that is still coming is kept back up to this many bytes, so that an error can take its place if it breaks off.
 pub const PARKED_REPLY_MAX: usize = 64 * 1024;
@@ -168,6 +169,8 @@ pub struct Session {
     pub input: Buffer,
     /// Replies to be sent.
     pub output: Buffer,
+    /// By what its connection is secured, if it is.
+    pub secured: Option<Box<Secured>>,
     /// Whether the session is on the list of those with something to send.
     pub touched: bool,
     /// When it was answered last, if it has nothing outstanding: for those who wait for company.
@@ -234,6 +237,7 @@ impl Session {
             mode: None,
             input: Buffer::default(),
             output: Buffer::default(),
+            secured: None,
             touched: false,
             answered_in: AnsweredIn::default(),
             slots: VecDeque::new(),

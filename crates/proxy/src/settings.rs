@@ -1,6 +1,7 @@
 //! What a configuration means: complete, checked, and the same whether it was written as `proxy.yml` or `nutcracker.yml`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -10,6 +11,7 @@ pub use shoal_topology::nutcracker::Listen;
 use crate::access::Access;
 use crate::replication::WRITE_LANES;
 use crate::server_auth::ServerAuth;
+use crate::tls::{ListenTls, ServerTls};
 
 /// Everything that a proxy process is told.
 #[derive(Clone, Debug)]
@@ -27,6 +29,10 @@ pub struct PoolSettings {
     pub pool: Pool,
     /// Where clients connect.
     pub listen: Listen,
+    /// How clients speak TLS, if they do.
+    pub tls: Option<Arc<ListenTls>>,
+    /// How servers are spoken to by TLS, if they are.
+    pub server_tls: Option<ServerTls>,
     /// Connections that may wait to be accepted, as `listen(2)` takes it.
     pub backlog: u32,
     /// Whether sockets of clients get `SO_KEEPALIVE`.
@@ -120,6 +126,13 @@ pub enum EjectedKeys {
 }
 
 impl PoolSettings {
+    /// Where clients connect, and how they speak TLS there, if they do.
+    pub fn listens(&self) -> impl Iterator<Item = (&Listen, Option<&Arc<ListenTls>>)> {
+        let apart = self.tls.as_ref().and_then(|tls| Some((tls.listen.as_ref()?, self.tls.as_ref())));
+        let main = if apart.is_some() { None } else { self.tls.as_ref() };
+        std::iter::once((&self.listen, main)).chain(apart)
+    }
+
     /// Whether a server that returns is rid of what may be stale before it serves.
     pub fn empties(&self) -> bool {
         matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Move { empty_on_return: true }, .. }))

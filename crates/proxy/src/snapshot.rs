@@ -62,6 +62,8 @@ pub struct SessionRow {
     /// Why its requests are not taken at the moment: `outstanding`, `output`, `barrier`, `upstream`, `dedicated` or
     /// `returning`.
     pub held: Option<&'static str>,
+    /// The version of TLS and the cipher suite, by the IANA's names; `None` without TLS.
+    pub tls: Option<String>,
     /// Since it was opened.
     pub age_us: u64,
     /// Since its client last sent a byte.

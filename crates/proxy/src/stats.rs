@@ -6,6 +6,7 @@ use shoal_telemetry::{CacheLine, Counter, Gauge};
 
 use crate::latency::Latencies;
 use crate::settings::PoolSettings;
+use crate::tls::fault::Reason;
 
 /// What one worker counted for one pool.
 #[derive(Debug, Default)]
@@ -40,6 +41,17 @@ pub struct PoolStats {
     pub over_requests_per_second: Counter,
     /// Requests refused over bytes_per_second.
     pub over_bytes_per_second: Counter,
+    /// Handshakes with clients.
+    pub tls: TlsStats,
+}
+
+/// Handshakes of TLS with one sort of peers.
+#[derive(Debug, Default)]
+pub struct TlsStats {
+    /// Those that came to their end.
+    pub handshakes: Counter,
+    /// Those that did not, by the number of their [`Reason`].
+    pub failures: [Counter; Reason::ALL.len()],
 }
 
 /// What one worker counted for one server.
@@ -81,6 +93,8 @@ pub struct ServerStats {
     pub last_failure: Gauge,
     /// When it was, in microseconds since the Unix epoch; 0 if there was none.
     pub last_failure_at: Gauge,
+    /// Handshakes with the server.
+    pub tls: TlsStats,
 }
 
 /// What one worker counted for one pool and its servers.

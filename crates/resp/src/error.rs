@@ -33,6 +33,9 @@ pub enum ProtocolError {
     /// A quote of an inline request isn't closed, or is followed by something else than a blank.
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
+    /// A record of a TLS handshake where a request begins.
+    #[error("Protocol error: this port does not speak TLS")]
+    Tls,
     /// An inline request where [`crate::RequestLimits::inline_allowed`] is off.
     #[error("Protocol error: inline requests are not allowed")]
     InlineRefused,

@@ -32,6 +32,8 @@ pub fn from_nutcracker(
         .map_err(|source| Error::Topology { path: path.to_owned(), source: Box::new(source) })?;
     let pools = config.pools.into_iter().zip(topology.pools).map(|(written, pool)| PoolSettings {
         listen: written.listen,
+        tls: None,
+        server_tls: None,
         backlog: written.backlog,
         tcp_keepalive: written.tcpkeepalive,
         timeout: written.timeout,

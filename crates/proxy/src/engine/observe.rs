@@ -164,6 +164,7 @@ impl Engine {
             user: self.user_name(session).to_owned(),
             phase: phase_name(session.phase),
             held: session.hold.map(|hold| HoldReason::from(hold).name()),
+            tls: session.secured.as_ref().map(|by| format!("{} {}", by.version, by.cipher)),
             age_us: self.now.micros_since(traffic.opened_at),
             idle_us: self.now.micros_since(traffic.heard_at),
             outstanding: session.outstanding(),

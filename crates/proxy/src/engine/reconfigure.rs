@@ -14,6 +14,7 @@ use crate::health::Health;
 use crate::server_auth::ServerAuth;
 use crate::session::{Hold, Phase as SessionPhase};
 use crate::settings::PoolSettings;
+use crate::tls::ServerTls;
 use crate::upstream::{Home, Usage};
 
 impl Engine {
@@ -139,8 +140,9 @@ impl Pool {
 /// The index in `now` of the shard that has index `shard` in `before`, if connections to it may be kept: the same name at the
 /// same address, spoken to in the same way.
 fn same_server(before: &PoolSettings, shard: usize, now: &PoolSettings) -> Option<usize> {
+    let (tls_before, tls_now) = (before.server_tls.as_ref(), now.server_tls.as_ref());
     let same_user = ServerAuth::is_same_user(before.server_auth.as_ref(), now.server_auth.as_ref());
-    if !same_user || before.database != now.database {
+    if !same_user || before.database != now.database || !ServerTls::is_kept(tls_before, tls_now) {
         return None;
     }
     let old = &before.pool.shards[shard];

@@ -47,6 +47,8 @@ fn settings(dialect: Dialect) -> PoolSettings {
         state: ShardState::Up,
     };
     PoolSettings {
+        tls: None,
+        server_tls: None,
         pool: TopologyPool {
             name: "alpha".into(),
             mode: Mode::Cache,

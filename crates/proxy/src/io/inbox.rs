@@ -15,6 +15,7 @@ use crate::engine::drain::Leave;
 use crate::health::Health;
 use crate::moved_keys::Moved;
 use crate::returning::gate::Gate;
+use crate::tls::ListenTls;
 
 /// Messages that may wait for a worker before no more visits are let in.
 const VISITS_MAX: usize = 1024;
@@ -30,6 +31,8 @@ pub enum Message {
         socket: OwnedFd,
         /// From there.
         peer: Box<str>,
+        /// To speak TLS so.
+        tls: Option<Arc<ListenTls>>,
     },
     /// A name that an upstream asked for was looked up.
     Resolved {

@@ -20,32 +20,56 @@ use super::log;
 use super::socket_file::SocketFile;
 use crate::error::Error;
 use crate::settings::{Listen, PoolSettings, Settings};
+use crate::tls::ListenTls;
 
 /// How long nobody is accepted when not even one descriptor can be had.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(10);
+
+/// A place where a pool listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'p> {
+    /// The pool's number.
+    pub pool: usize,
+    /// Its settings.
+    pub settings: &'p PoolSettings,
+    /// Where.
+    pub listen: &'p Listen,
+    /// How clients speak TLS there, if they do.
+    pub tls: Option<&'p Arc<ListenTls>>,
+}
+
+/// All places of `pools`, in the order in which their sockets are kept and handed over.
+pub fn places(pools: &[Arc<PoolSettings>]) -> impl Iterator<Item = Place<'_>> {
+    pools.iter().enumerate().flat_map(|(pool, settings)| {
+        settings.listens().map(move |(listen, tls)| Place { pool, settings, listen, tls })
+    })
+}
 
 /// One listening socket and the pool behind it.
 #[derive(Debug)]
 pub struct Listener {
     pool: usize,
     keepalive: bool,
+    /// How its clients speak TLS, if they do.
+    tls: Option<Arc<ListenTls>>,
     socket: OwnedFd,
     /// A unix socket's file.
     file: Option<SocketFile>,
 }
 
 impl Listener {
-    /// Listens where the settings of pool number `pool` say, by a socket that was handed over if there is one.
+    /// Listens at one of the places of pool number `pool`, by a socket that was handed over if there is one.
     ///
     /// # Errors
     /// [`Error::Listen`].
-    pub fn bind(pool: usize, settings: &PoolSettings, inherited: &mut Inherited) -> Result<Listener, Error> {
+    pub fn bind(place: Place<'_>, inherited: &mut Inherited) -> Result<Listener, Error> {
+        let Place { pool, settings, listen, tls } = place;
         let failed = |source| Error::Listen {
-            address: settings.listen.to_string(),
+            address: listen.to_string(),
             what: format!("pool {}", settings.pool.name),
             source,
         };
-        let (socket, file) = match &settings.listen {
+        let (socket, file) = match listen {
             Listen::Tcp { host, port } => {
                 (listen_tcp(host, *port, settings.backlog, inherited).map_err(failed)?, None)
             }
@@ -54,20 +78,20 @@ impl Listener {
                 (socket, Some(file))
             }
         };
-        Ok(Listener { pool, keepalive: settings.tcp_keepalive, socket, file })
+        Ok(Listener { pool, keepalive: settings.tcp_keepalive, tls: tls.cloned(), socket, file })
     }
 
     /// The files of what was handed over are this process's from now on.
     ///
     /// # Errors
     /// If the file was removed after all, and cannot be made again.
-    pub fn own(&mut self, settings: &PoolSettings) -> std::io::Result<()> {
+    pub fn own(&mut self, place: Place<'_>) -> std::io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.own();
-        if let Listen::Unix { path, mode } = &settings.listen
+        if let Listen::Unix { path, mode } = place.listen
             && !file.is_there()
         {
-            self.socket = bind_unix(path, *mode, settings.backlog)?;
+            self.socket = bind_unix(path, *mode, place.settings.backlog)?;
         }
         Ok(())
     }
@@ -79,10 +103,11 @@ impl Listener {
         }
     }
 
-    /// The same socket, leading to pool number `pool` with these settings.
-    pub fn lead_to(mut self, pool: usize, settings: &PoolSettings) -> Listener {
-        self.pool = pool;
-        self.keepalive = settings.tcp_keepalive;
+    /// The same socket, leading to another pool, or to the same with other settings.
+    pub fn lead_to(mut self, place: Place<'_>) -> Listener {
+        self.pool = place.pool;
+        self.keepalive = place.settings.tcp_keepalive;
+        self.tls = place.tls.cloned();
         self
     }
 
@@ -111,7 +136,8 @@ impl Listener {
                     let peer = self.prepare(&socket, peer);
                     let fewest = workers.iter().min_by_key(|inbox| inbox.sessions.load(Ordering::Relaxed));
                     if let Some(inbox) = fewest {
-                        inbox.post(Message::Client { pool: self.pool, socket, peer });
+                        let tls = self.tls.clone();
+                        inbox.post(Message::Client { pool: self.pool, socket, peer, tls });
                     }
                 }
                 Err(Errno::AGAIN) => return,
@@ -158,11 +184,12 @@ impl Listener {
 /// # Errors
 /// [`Error::Listen`] for the first that has no address.
 pub fn check_names(settings: &Settings) -> Result<(), Error> {
-    for pool in &settings.pools {
-        if let Listen::Tcp { host, port } = &pool.listen
+    for (pool, listen) in settings.pools.iter().flat_map(|pool| pool.listens().map(move |(it, _)| (pool, it)))
+    {
+        if let Listen::Tcp { host, port } = listen
             && let Err(source) = (host.as_str(), *port).to_socket_addrs()
         {
-            let (address, what) = (pool.listen.to_string(), format!("pool {}", pool.pool.name));
+            let (address, what) = (listen.to_string(), format!("pool {}", pool.pool.name));
             return Err(Error::Listen { address, what, source });
         }
     }

@@ -63,8 +63,13 @@ pub fn error(text: &str) {
 
 /// Something failed that would fail again at once: written once a second at most.
 pub fn seldom(text: &str) {
+    once_a_second(&SELDOM_WRITTEN, text);
+}
+
+/// The same for a sort of lines of its own: `written` is the second in which it last had one.
+pub fn once_a_second(written: &AtomicU64, text: &str) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    if SELDOM_WRITTEN.swap(now, Ordering::Relaxed) != now {
+    if written.swap(now, Ordering::Relaxed) != now {
         error(text);
     }
 }

@@ -9,11 +9,19 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown};
 
+use super::tls_socket;
 use crate::arena::Key;
 use crate::time::Time;
+use crate::tls::layer::Layer;
 
 /// How long a client may take to close its side.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a client that speaks TLS may take to read what was sealed for it when its session ended.
+const UNSENT_LINGER: Duration = Duration::from_secs(10);
+
+/// Connections that may wait so; one more loses its last bytes.
+const UNSENT_MAX: usize = 1024;
 
 /// How often a connection is read at a time: a client that sends without end is closed when its time is over.
 const READS: usize = 64;
@@ -22,8 +30,17 @@ const READS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Parted {
     begun: bool,
-    /// By the bits of their session's key, with the time at which they are closed in any case.
-    sockets: BTreeMap<u64, (OwnedFd, Time)>,
+    /// By the bits of their session's key.
+    sockets: BTreeMap<u64, Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    socket: OwnedFd,
+    /// What is to go out yet, if it speaks TLS.
+    layer: Option<Box<Layer>>,
+    /// When it is closed in any case.
+    until: Time,
 }
 
 impl Parted {
@@ -37,12 +54,21 @@ impl Parted {
         self.sockets.is_empty()
     }
 
-    /// Closes `socket`, at once unless [`Parted::begin`] was called. `now` is since the worker's epoch.
-    pub fn close(&mut self, session: Key, socket: OwnedFd, now: Duration) {
+    /// Closes `socket`, at once unless [`Parted::begin`] was called or sealed bytes wait for it. `now` is since the worker's
+    /// epoch.
+    pub fn close(&mut self, session: Key, socket: OwnedFd, mut layer: Option<Box<Layer>>, now: Duration) {
+        if let Some(sealed) = &mut layer {
+            sealed.close();
+            if tls_socket::flush(sealed, &socket) == Ok(false) && self.sockets.len() < UNSENT_MAX {
+                let until = Time::default() + now + UNSENT_LINGER;
+                self.sockets.insert(session.to_bits(), Connection { socket, layer, until });
+                return;
+            }
+        }
         // Shutting fails where the client has reset the connection: then nobody is left to wait for.
         if self.begun && rustix::net::shutdown(&socket, Shutdown::Write).is_ok() {
             let until = Time::default() + now + LINGER;
-            self.sockets.insert(session.to_bits(), (socket, until));
+            self.sockets.insert(session.to_bits(), Connection { socket, layer: None, until });
             // Where the client closed first, nothing will say so again.
             self.handle_event(session);
         }
@@ -51,7 +77,20 @@ impl Parted {
     /// Something happened on a connection that no session has any more.
     pub fn handle_event(&mut self, session: Key) {
         let bits = session.to_bits();
-        let Some((socket, _)) = self.sockets.get(&bits) else { return };
+        let Some(connection) = self.sockets.get_mut(&bits) else { return };
+        if let Some(layer) = &mut connection.layer {
+            match tls_socket::flush(layer, &connection.socket) {
+                Ok(false) => return,
+                Ok(true) if self.begun => connection.layer = None,
+                Ok(true) | Err(_) => {
+                    self.sockets.remove(&bits);
+                    return;
+                }
+            }
+            // A client that has reset the connection is seen by the reading below.
+            let _ = rustix::net::shutdown(&connection.socket, Shutdown::Write);
+        }
+        let socket = &connection.socket;
         let mut unwanted = [0; 4096];
         for _ in 0..READS {
             match rustix::net::recv(socket, &mut unwanted, RecvFlags::empty()) {
@@ -68,12 +107,12 @@ impl Parted {
 
     /// When [`Parted::close_late`] is due.
     pub fn poll_timeout(&self) -> Time {
-        self.sockets.values().map(|(_, until)| *until).min().unwrap_or(Time::NEVER)
+        self.sockets.values().map(|connection| connection.until).min().unwrap_or(Time::NEVER)
     }
 
     /// Closes those whose clients took too long.
     pub fn close_late(&mut self, now: Duration) {
         let now = Time::default() + now;
-        self.sockets.retain(|_, (_, until)| *until > now);
+        self.sockets.retain(|_, connection| connection.until > now);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::hand_over::{Arrival, Door};
 use super::inbox::{Inbox, Message};
 use super::inherited::Inherited;
-use super::listener::{Listener, bind_port};
+use super::listener::{Listener, Place, bind_port, places};
 use super::observed::{Current, Observed};
 use super::orders::{Outcome, orders};
 use super::pid_file::PidFile;
@@ -186,11 +186,8 @@ impl Serving {
         let identity = identity();
         let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
         let health: Vec<Arc<Health>> = pools.iter().map(|pool| Arc::new(health_of(pool, identity))).collect();
-        let listeners = pools
-            .iter()
-            .enumerate()
-            .map(|(index, pool)| Listener::bind(index, pool, inherited))
-            .collect::<Result<Vec<_>, _>>()?;
+        let listeners =
+            places(&pools).map(|place| Listener::bind(place, inherited)).collect::<Result<Vec<_>, _>>()?;
         let resolver = Resolver::start().map_err(system("start the resolver"))?;
         let seed = seed.unwrap_or_else(seed_from_time);
         let (mut inboxes, mut stats, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -271,27 +268,25 @@ impl Serving {
 
     /// Binds what `pools` listen on and the old pools do not; `None` where an old listener goes on.
     fn listeners_for(&self, pools: &[Arc<PoolSettings>]) -> Result<Vec<Option<Listener>>, String> {
-        let known = |pool: &PoolSettings| self.pools.iter().any(|old| old.listen == pool.listen);
-        let bind = |(index, pool): (usize, &Arc<PoolSettings>)| match known(pool) {
+        let bind = |place: Place<'_>| match places(&self.pools).any(|old| old.listen == place.listen) {
             true => Ok(None),
-            false => Listener::bind(index, pool, &mut Inherited::default()).map(Some).map_err(|error| {
+            false => Listener::bind(place, &mut Inherited::default()).map(Some).map_err(|error| {
                 match std::error::Error::source(&error) {
                     Some(source) => format!("{error}: {source}"),
                     None => error.to_string(),
                 }
             }),
         };
-        pools.iter().enumerate().map(bind).collect()
+        places(pools).map(bind).collect()
     }
 
     /// Puts the listeners in place: new ones, and the old ones of addresses that are still listened on.
     fn adopt(&mut self, bound: Vec<Option<Listener>>, pools: &[Arc<PoolSettings>]) {
         let mut old: Vec<Option<Listener>> =
             std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
-        for (index, (bound, pool)) in bound.into_iter().zip(pools).enumerate() {
-            let place = self.pools.iter().position(|old| old.listen == pool.listen);
-            let kept =
-                place.and_then(|place| old[place].take()).map(|listener| listener.lead_to(index, pool));
+        for (bound, place) in bound.into_iter().zip(places(pools)) {
+            let before = places(&self.pools).position(|old| old.listen == place.listen);
+            let kept = before.and_then(|before| old[before].take()).map(|listener| listener.lead_to(place));
             self.listeners.extend(bound.or(kept));
         }
     }

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use shoal_resp::encode;
 use shoal_topology::Endpoint;
 
+use super::tls_stream::TlsStream;
 use crate::returning::reply::Reply;
 use crate::server_auth::Tries;
 use crate::settings::PoolSettings;
+use crate::tls::ServerTls;
 
 /// How long a server may take for each step.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,6 +28,7 @@ pub struct ReturnConnection {
 
 enum Socket {
     Tcp(TcpStream),
+    Tls(Box<TlsStream>),
     Unix(UnixStream),
 }
 
@@ -35,7 +38,7 @@ impl ReturnConnection {
     /// # Errors
     /// A sentence, with the server's own words if it refuses.
     pub fn open(endpoint: &Endpoint, settings: &PoolSettings) -> Result<ReturnConnection, String> {
-        let socket = connect(endpoint)?;
+        let socket = connect(endpoint, settings.server_tls.as_ref())?;
         let mut connection = ReturnConnection { socket, unread: Vec::new() };
         let (mut greeting, mut replies) = (Vec::new(), 0);
         if let Some(auth) = &settings.server_auth {
@@ -88,14 +91,14 @@ impl ReturnConnection {
     }
 }
 
-fn connect(endpoint: &Endpoint) -> Result<Socket, String> {
+fn connect(endpoint: &Endpoint, tls: Option<&ServerTls>) -> Result<Socket, String> {
     match endpoint {
         Endpoint::Tcp { host, port } => {
             let addresses = (host.as_str(), *port).to_socket_addrs().map_err(|error| error.to_string())?;
             let mut last = "its name has no address".to_owned();
             for address in addresses {
                 match TcpStream::connect_timeout(&address, PATIENCE) {
-                    Ok(stream) => return Socket::Tcp(stream).patient(),
+                    Ok(stream) => return Socket::Tcp(stream).patient()?.secured(endpoint, tls),
                     Err(error) => last = words(&error),
                 }
             }
@@ -108,6 +111,19 @@ fn connect(endpoint: &Endpoint) -> Result<Socket, String> {
 }
 
 impl Socket {
+    /// The connection by TLS, if that is how the server is spoken to.
+    fn secured(self, endpoint: &Endpoint, tls: Option<&ServerTls>) -> Result<Socket, String> {
+        match (self, tls) {
+            (Socket::Tcp(stream), Some(tls)) => {
+                let name = tls.name_of(endpoint).ok_or("its certificate cannot have its name")?;
+                let secured =
+                    TlsStream::connect(stream, tls, name, PATIENCE).map_err(|error| words(&error))?;
+                Ok(Socket::Tls(Box::new(secured)))
+            }
+            (socket, _) => Ok(socket),
+        }
+    }
+
     fn patient(self) -> Result<Socket, String> {
         let bound = Some(PATIENCE);
         match &self {
@@ -115,6 +131,8 @@ impl Socket {
                 .set_nodelay(true)
                 .and_then(|()| stream.set_read_timeout(bound))
                 .and_then(|()| stream.set_write_timeout(bound)),
+            // Its socket was made patient before.
+            Socket::Tls(_) => Ok(()),
             Socket::Unix(stream) => {
                 stream.set_read_timeout(bound).and_then(|()| stream.set_write_timeout(bound))
             }
@@ -126,6 +144,7 @@ impl Socket {
     fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.write_all(bytes),
+            Socket::Tls(stream) => stream.write_all(bytes),
             Socket::Unix(stream) => stream.write_all(bytes),
         }
     }
@@ -133,6 +152,7 @@ impl Socket {
     fn read(&mut self, piece: &mut [u8]) -> std::io::Result<usize> {
         match self {
             Socket::Tcp(stream) => stream.read(piece),
+            Socket::Tls(stream) => stream.read(piece),
             Socket::Unix(stream) => stream.read(piece),
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::admin::Port;
 use super::hand_over::{Arrival, Call, Door};
 use super::inbox::Message;
-use super::listener::{spare_descriptor, wait_ready};
+use super::listener::{places, spare_descriptor, wait_ready};
 use super::log;
 use super::orders::Received;
 use super::pid_file::PidFile;
@@ -132,9 +132,9 @@ impl Running {
         log::notice(&format!("process {} accepts no more: taken over", arrival.predecessor().pid));
         self.arrival = None;
         let Serving { listeners, pools, .. } = &mut self.serving;
-        for (listener, pool) in listeners.iter_mut().zip(pools.iter()) {
-            if let Err(error) = listener.own(pool) {
-                log::error(&format!("cannot listen on {} again: {error}", pool.listen));
+        for (listener, place) in listeners.iter_mut().zip(places(pools)) {
+            if let Err(error) = listener.own(place) {
+                log::error(&format!("cannot listen on {} again: {error}", place.listen));
             }
         }
         if let Some(door) = &mut self.door {
@@ -216,8 +216,8 @@ impl Running {
     /// The listening sockets: the pools', in their order, the ports', and the door's.
     fn offer(&self) -> std::io::Result<Vec<(Offered, OwnedFd)>> {
         let mut all = Vec::new();
-        for (listener, pool) in self.serving.listeners.iter().zip(&self.serving.pools) {
-            let (name, listen) = (pool.pool.name.clone(), pool.listen.to_string());
+        for (listener, place) in self.serving.listeners.iter().zip(places(&self.serving.pools)) {
+            let (name, listen) = (place.settings.pool.name.clone(), place.listen.to_string());
             all.push((Offered { used_for: Use::Pool, name, listen }, listener.socket().try_clone()?));
         }
         for (used_for, listen, socket) in &self.ports.offered {

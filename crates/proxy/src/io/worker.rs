@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
@@ -26,6 +26,11 @@ use crate::failure::Failure;
 use crate::moved_keys::Moved;
 use crate::returning::gate::Gate;
 use crate::time::Time;
+use crate::tls::ListenTls;
+use crate::tls::handshakes::{HANDSHAKES_MAX, Handshakes};
+use crate::tls::layer::Layer;
+
+mod secured;
 
 /// Bytes read from one socket at a time.
 const READ_SIZE: usize = 64 * 1024;
@@ -61,6 +66,10 @@ pub struct Worker {
     /// Returns that wait for this worker.
     gates: Vec<(Arc<Gate>, Sender<Moved>)>,
     scratch: Box<[u8]>,
+    /// What was decrypted last.
+    plain: Vec<u8>,
+    client_handshakes: Handshakes,
+    server_handshakes: Handshakes,
     parted: Parted,
     stopping: bool,
 }
@@ -72,6 +81,7 @@ struct SessionSocket {
     blocked: bool,
     /// It became readable while its bytes were not wanted.
     unread: bool,
+    tls: Option<Box<Layer>>,
 }
 
 struct UpstreamSocket {
@@ -80,6 +90,7 @@ struct UpstreamSocket {
     blocked: bool,
     /// It became readable while its bytes were not wanted.
     unread: bool,
+    tls: Option<Box<Layer>>,
 }
 
 enum Connecting {
@@ -118,6 +129,10 @@ impl Worker {
             again: Vec::new(),
             gates: Vec::new(),
             scratch: vec![0; READ_SIZE].into_boxed_slice(),
+            plain: Vec::new(),
+            client_handshakes: Handshakes::bounded(HANDSHAKES_MAX),
+            // As many as the engine has connections made.
+            server_handshakes: Handshakes::bounded(usize::MAX),
             parted: Parted::default(),
             stopping: false,
         })
@@ -149,6 +164,7 @@ impl Worker {
                 self.handle_event(token, flags);
             }
             self.engine.handle_timeout();
+            self.expire_handshakes();
             self.flush();
             if self.sessions.len() > self.engine.session_places() {
                 self.sessions.truncate(self.engine.session_places());
@@ -189,7 +205,8 @@ impl Worker {
             let once = Itimerspec { it_interval: NO_TIME, it_value: timespec(left) };
             timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         }
-        let until = self.engine.poll_timeout().min(self.parted.poll_timeout());
+        let until =
+            self.engine.poll_timeout().min(self.parted.poll_timeout()).min(self.next_late_handshake());
         let left = (until != Time::NEVER).then(|| timespec(until.since(self.now())));
         self.poll(events, left)
     }
@@ -226,26 +243,19 @@ impl Worker {
         else {
             return self.parted.handle_event(key);
         };
+        if session.tls.is_some() {
+            return self.handle_secured_session(key, flags);
+        }
         if session.blocked && flags.contains(epoll::EventFlags::OUT) {
             session.blocked = false;
             self.engine.handle_session_writable(key);
         }
-        if !flags.intersects(
-            epoll::EventFlags::IN
-                | epoll::EventFlags::RDHUP
-                | epoll::EventFlags::HUP
-                | epoll::EventFlags::ERR,
-        ) {
+        if !flags.intersects(secured::READABLE) {
             return;
         }
         if !self.engine.wants_bytes(key) {
             session.unread = true;
-            if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-                self.engine.handle_session_end(key, SessionEnd::Error);
-            } else if flags.contains(epoll::EventFlags::RDHUP) {
-                self.engine.handle_session_hangup(key);
-            }
-            return;
+            return self.hang_up_if_gone(key, flags);
         }
         session.unread = false;
         match rustix::net::recv(&session.socket, &mut self.scratch[..], RecvFlags::empty()) {
@@ -262,24 +272,31 @@ impl Worker {
         }
     }
 
+    /// The bytes of `key`'s client are not wanted at the moment, but it may be gone.
+    fn hang_up_if_gone(&mut self, key: Key, flags: epoll::EventFlags) {
+        if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+            self.engine.handle_session_end(key, SessionEnd::Error);
+        } else if flags.contains(epoll::EventFlags::RDHUP) {
+            self.engine.handle_session_hangup(key);
+        }
+    }
+
     fn handle_upstream_event(&mut self, attempt: Key, flags: epoll::EventFlags) {
         let Some(entry) = self.upstreams.get_mut(attempt) else { return };
         let upstream = entry.upstream;
         let socket = match &mut entry.state {
             Connecting::Resolving => return,
             Connecting::Waiting(..) => return self.handle_connect_event(attempt, flags),
+            Connecting::Done(_) if entry.tls.is_some() => {
+                return self.handle_secured_upstream(attempt, flags);
+            }
             Connecting::Done(socket) => socket,
         };
         if entry.blocked && flags.contains(epoll::EventFlags::OUT) {
             entry.blocked = false;
             self.engine.handle_upstream_writable(upstream);
         }
-        if !flags.intersects(
-            epoll::EventFlags::IN
-                | epoll::EventFlags::RDHUP
-                | epoll::EventFlags::HUP
-                | epoll::EventFlags::ERR,
-        ) {
+        if !flags.intersects(secured::READABLE) {
             return;
         }
         if !self.engine.wants_upstream_bytes(upstream) {
@@ -314,7 +331,9 @@ impl Worker {
         match sockopt::socket_error(&socket) {
             Ok(Ok(())) => {
                 entry.state = Connecting::Done(socket);
-                self.engine.handle_upstream_connected(upstream);
+                if !self.begin_server_handshake(attempt) {
+                    self.engine.handle_upstream_connected(upstream);
+                }
                 // What came in the same event will not be told again.
                 if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::HUP)
                 {
@@ -331,7 +350,9 @@ impl Worker {
     fn take_messages(&mut self) {
         for message in self.inbox.take() {
             match message {
-                Message::Client { pool, socket, peer } => self.take_client(pool, socket, peer),
+                Message::Client { pool, socket, peer, tls } => {
+                    self.take_client(pool, socket, peer, tls.as_ref())
+                }
                 Message::Resolved { attempt, addresses } => {
                     if self
                         .upstreams
@@ -383,16 +404,24 @@ impl Worker {
         self.gates.retain(|(gate, _)| !gate.is_broken());
     }
 
-    fn take_client(&mut self, pool: usize, socket: OwnedFd, peer: Box<str>) {
+    fn take_client(&mut self, pool: usize, socket: OwnedFd, peer: Box<str>, tls: Option<&Arc<ListenTls>>) {
         let key = self.engine.open_session(pool, peer);
         let index = key.index as usize;
         if self.sessions.len() <= index {
             self.sessions.resize_with(index + 1, || None);
         }
         let added = register(&self.epoll, socket.as_fd(), key.to_bits());
-        self.sessions[index] = Some(SessionSocket { key, socket, blocked: false, unread: false });
+        self.sessions[index] = Some(SessionSocket { key, socket, blocked: false, unread: false, tls: None });
         if added.is_err() {
-            self.engine.handle_session_end(key, SessionEnd::Error);
+            return self.engine.handle_session_end(key, SessionEnd::Error);
+        }
+        if let Some(tls) = tls {
+            let layer = self.accept_layer(key, tls);
+            match (layer, &mut self.sessions[index]) {
+                (Ok(layer), Some(session)) => session.tls = Some(layer),
+                (Ok(_), None) => {}
+                (Err(fault), _) => self.refuse_client(key, &fault),
+            }
         }
     }
 
@@ -405,6 +434,7 @@ impl Worker {
                     if let Some(attempt) =
                         self.socket_of.get_mut(upstream.index as usize).and_then(Option::take)
                     {
+                        self.server_handshakes.end(attempt.to_bits());
                         self.upstreams.remove(attempt).into_iter().for_each(cut);
                     }
                 }
@@ -412,7 +442,10 @@ impl Worker {
                     if let Some(entry) = self.sessions.get_mut(session.index as usize)
                         && let Some(entry) = entry.take_if(|entry| entry.key == session)
                     {
-                        self.parted.close(session, entry.socket, self.epoch.elapsed());
+                        if entry.tls.is_some() {
+                            self.client_handshakes.end(session.to_bits());
+                        }
+                        self.parted.close(session, entry.socket, entry.tls, self.epoch.elapsed());
                         self.inbox.sessions.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
@@ -443,6 +476,8 @@ impl Worker {
             return;
         }
         match rustix::net::recv(&entry.socket, &mut [0], RecvFlags::PEEK) {
+            // The rest of a request is on its way.
+            Err(Errno::AGAIN) if entry.tls.as_ref().is_some_and(|layer| layer.is_within_record()) => {}
             Err(Errno::AGAIN) => self.engine.handle_session_end(session, SessionEnd::Parted),
             _ => self.again.push(session.to_bits()),
         }
@@ -455,6 +490,7 @@ impl Worker {
             state: Connecting::Resolving,
             blocked: false,
             unread: false,
+            tls: None,
         });
         let index = upstream.index as usize;
         if self.socket_of.len() <= index {
@@ -544,9 +580,9 @@ impl Worker {
             return;
         }
         let output = self.engine.upstream_output(key);
-        match rustix::net::send(socket, output, SendFlags::NOSIGNAL) {
-            Ok(count) => {
-                entry.blocked = count < output.len();
+        match secured::send(socket, entry.tls.as_mut(), output) {
+            Ok((count, blocked)) => {
+                entry.blocked = blocked;
                 self.engine.handle_upstream_sent(key, count);
             }
             Err(Errno::AGAIN) => entry.blocked = true,
@@ -561,9 +597,9 @@ impl Worker {
             return;
         }
         let output = self.engine.session_output(key);
-        match rustix::net::send(&entry.socket, output, SendFlags::NOSIGNAL) {
-            Ok(count) => {
-                entry.blocked = count < output.len();
+        match secured::send(&entry.socket, entry.tls.as_mut(), output) {
+            Ok((count, blocked)) => {
+                entry.blocked = blocked;
                 self.engine.handle_session_sent(key, count);
             }
             Err(Errno::AGAIN) => entry.blocked = true,

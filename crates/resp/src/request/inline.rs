@@ -8,8 +8,15 @@ use memchr::memchr;
 use super::{Parsed, RequestLimits};
 use crate::{ProtocolError, encode};
 
+/// The first byte of a TLS connection, and of no command that anybody types.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// Finds the line at the front of `bytes`, which doesn't start with `*`.
 pub(super) fn parse(bytes: &[u8], limits: &RequestLimits) -> Result<Parsed, ProtocolError> {
+    if bytes.first() == Some(&TLS_HANDSHAKE) {
+        // A line may be long in coming, and a client that waits for a handshake must not.
+        return Err(ProtocolError::Tls);
+    }
     if !limits.inline_allowed {
         return Err(ProtocolError::InlineRefused);
     }

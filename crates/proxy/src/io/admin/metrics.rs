@@ -8,6 +8,7 @@ use crate::io::observed::{Observed, ObservedPool};
 use crate::io::visits::Workers;
 use crate::snapshot::{Census, HoldReason};
 use crate::stats::{PoolStats, ServerStats};
+use crate::tls::fault::Reason;
 
 type OfPool = fn(&PoolStats) -> i64;
 type OfServer = fn(&ServerStats) -> i64;
@@ -164,6 +165,7 @@ pub fn text(observed: &Observed, workers: &Workers) -> Result<String, shoal_tele
             family.sample(&labels(pool, server), observed.server(index, server, number));
         });
     }
+    write_handshakes(&mut exposition, observed);
     write_latencies(&mut exposition, observed);
     let mut family =
         exposition.family("shoal_shard_up", Kind::Gauge, "1 if the shard takes keys, 0 if it is ejected.");
@@ -186,6 +188,67 @@ pub fn text(observed: &Observed, workers: &Workers) -> Result<String, shoal_tele
     }
     write_census(&mut exposition, observed, workers);
     exposition.finish()
+}
+
+/// Handshakes of TLS, of those pools that have any.
+fn write_handshakes(exposition: &mut Exposition, observed: &Observed) {
+    let accepting = |pool: &ObservedPool| pool.settings.tls.is_some();
+    let connecting = |pool: &ObservedPool| pool.settings.server_tls.is_some();
+    if observed.pools.iter().any(accepting) {
+        let pools = || observed.pools.iter().enumerate().filter(|(_, pool)| accepting(pool));
+        let mut family =
+            exposition.family("shoal_tls_handshakes_total", Kind::Counter, "TLS handshakes with clients.");
+        for (index, pool) in pools() {
+            let done = observed.pool(index, |pool| pool.tls.handshakes.get() as i64);
+            family.sample(&[("pool", &pool.settings.pool.name)], done);
+        }
+        let mut family = exposition.family(
+            "shoal_tls_handshake_failures_total",
+            Kind::Counter,
+            "TLS handshakes with clients that came to nothing, by reason.",
+        );
+        for (index, pool) in pools() {
+            for reason in Reason::ALL {
+                let failed = observed.pool(index, |pool| pool.tls.failures[reason as usize].get() as i64);
+                family.sample(&[("pool", &pool.settings.pool.name), ("reason", reason.name())], failed);
+            }
+        }
+        let mut family = exposition.family(
+            "shoal_tls_certificate_expires_seconds",
+            Kind::Gauge,
+            "When the certificate that clients are shown expires, in seconds since the Unix epoch.",
+        );
+        for (_, pool) in pools() {
+            let expires_at = pool.settings.tls.as_ref().map_or(0, |tls| tls.expires_at);
+            family.sample(&[("pool", &pool.settings.pool.name)], expires_at as i64);
+        }
+    }
+    if observed.pools.iter().any(connecting) {
+        let mut family = exposition.family(
+            "shoal_upstream_tls_handshakes_total",
+            Kind::Counter,
+            "TLS handshakes with the shard.",
+        );
+        for_each_server(observed, |index, pool, server| {
+            if connecting(pool) {
+                let done = observed.server(index, server, |server| server.tls.handshakes.get() as i64);
+                family.sample(&labels(pool, server), done);
+            }
+        });
+        let mut family = exposition.family(
+            "shoal_upstream_tls_handshake_failures_total",
+            Kind::Counter,
+            "TLS handshakes with the shard that came to nothing, by reason.",
+        );
+        for_each_server(observed, |index, pool, server| {
+            for reason in Reason::ALL.into_iter().filter(|_| connecting(pool)) {
+                let failures = |server: &ServerStats| server.tls.failures[reason as usize].get() as i64;
+                let [own, shard] = labels(pool, server);
+                let labels = [own, shard, ("reason", reason.name())];
+                family.sample(&labels, observed.server(index, server, failures));
+            }
+        });
+    }
 }
 
 fn write_latencies(exposition: &mut Exposition, observed: &Observed) {

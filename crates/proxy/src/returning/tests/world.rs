@@ -117,6 +117,8 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         state: ShardState::Up,
     };
     PoolSettings {
+        tls: None,
+        server_tls: None,
         pool: Pool {
             name: "alpha".into(),
             mode: Mode::Cache,
