@@ -17,14 +17,16 @@ use shoal_telemetry::http::{Query, parse_head};
 use shoal_topology::{Distribution, Endpoint, Mode, Pool, Router, Shard, ShardState, Topology, nutcracker};
 
 pub use session::session;
+pub use tls::tls;
 
 mod session;
+mod tls;
 
 /// What each fuzz target calls.
 pub type Entry = fn(&[u8]);
 
 /// The targets by name, but for [`canary`].
-pub const ENTRIES: [(&str, Entry); 13] = [
+pub const ENTRIES: [(&str, Entry); 14] = [
     ("request", request),
     ("command", command),
     ("delimiter", delimiter),
@@ -38,6 +40,7 @@ pub const ENTRIES: [(&str, Entry); 13] = [
     ("hand_over", hand_over),
     ("cursor", cursor),
     ("acl_rules", acl_rules),
+    ("tls", tls),
 ];
 
 /// A client's stream gives the same requests however it is cut, and a request's arguments, written again, are the

@@ -23,6 +23,7 @@ pub mod raw_client;
 pub mod redis_server;
 pub mod sharded;
 pub mod startup;
+pub mod tls;
 pub mod wait;
 pub mod workplace;
 

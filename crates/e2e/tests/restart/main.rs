@@ -5,3 +5,4 @@ mod faults;
 mod leaving;
 mod load;
 mod place;
+mod tls;
