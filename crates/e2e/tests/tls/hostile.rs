@@ -10,16 +10,16 @@ use crate::{Ground, addrs, metric};
 /// The first record of a client in version 1.3, as its length says whole: 5 bytes of head and 512 of greeting.
 fn client_hello(ground: &Ground) -> Vec<u8> {
     // A port of our own takes what the client begins with.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a greeting");
+    let addr = listener.local_addr().expect("a greeting");
     std::thread::scope(|scope| {
         let trust = ground.trust();
         scope.spawn(move || shoal_e2e::tls::TlsClient::connect(addr, &trust).map(|_| ()));
-        let (mut client, _) = listener.accept().unwrap();
+        let (mut client, _) = listener.accept().expect("a greeting");
         let mut head = [0; 5];
-        client.read_exact(&mut head).unwrap();
+        client.read_exact(&mut head).expect("a greeting");
         let mut body = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
-        client.read_exact(&mut body).unwrap();
+        client.read_exact(&mut body).expect("a greeting");
         [&head[..], &body].concat()
     })
 }

@@ -62,6 +62,23 @@ fn an_end_is_said_by_tls_after_all_that_was_owed() {
 }
 
 #[test]
+fn who_is_one_too_many_is_told_so_by_tls() {
+    let ground = Ground::new();
+    let server = [RedisServer::start(&ground.workplace, &[])];
+    let (_proxy, addr) = ground.proxy(&addrs(&server), "", |pool| pool.key("limits", "{max_connections: 1}"));
+    let mut first = ground.connect(addr);
+    assert_eq!(first.call(&["PING"]), "+PONG\r\n");
+    let told = ground.connect(addr).read_to_end().expect("an end that TLS says");
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.starts_with("-ERR max number of clients reached"), "{told}");
+    drop(first);
+    wait::until("room for another", || {
+        let answer = ground.connect(addr).try_call(&["PING"]).ok()?;
+        (answer == b"+PONG\r\n").then_some(())
+    });
+}
+
+#[test]
 fn a_client_without_the_right_certificate_stays_outside() {
     let ground = Ground::new();
     let server = [RedisServer::start(&ground.workplace, &[])];

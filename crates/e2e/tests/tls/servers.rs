@@ -44,7 +44,7 @@ pub fn server_tls(ground: &Ground, more: &str) -> String {
 }
 
 fn error_of(client: &mut RawClient) -> String {
-    String::from_utf8(client.call(&["GET", "key"])).unwrap()
+    String::from_utf8(client.call(&["GET", "key"])).expect("an answer in UTF-8")
 }
 
 /// A proxy before one server that is not as it should be; what a client is told, and the proxy.

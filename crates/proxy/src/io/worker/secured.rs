@@ -68,7 +68,7 @@ impl Worker {
         if shaking && !layer.is_shaking_hands() {
             self.client_handshakes.end(key.to_bits());
             self.engine.handle_session_secured(key, layer.secured());
-            // What it was to be told before that has waited in layer and engine.
+            // What it is to be told already has waited for this.
             session.blocked = layer.has_sealed();
             self.engine.handle_session_writable(key);
         }
@@ -221,6 +221,8 @@ pub(super) fn send(
             let count = rustix::net::send(socket, output, SendFlags::NOSIGNAL)?;
             Ok((count, count < output.len()))
         }
+        // The end of the handshake takes it up again: a session that ends with this is told why.
+        Some(layer) if layer.is_shaking_hands() => Ok((0, true)),
         Some(layer) => {
             let count = tls_socket::send(layer, socket, output)?;
             Ok((count, count < output.len() || layer.has_sealed()))
