@@ -43,6 +43,7 @@ mod detour;
 pub mod drain;
 mod fan_out;
 mod held;
+mod muted;
 pub mod observe;
 mod pubsub;
 pub mod reconfigure;

@@ -38,7 +38,15 @@ impl Engine {
             Spread::Scan => self.scan(request),
             Spread::Script => self.call_script(request, command),
             Spread::OneForAll => self.forward_key(request, ANYWHERE_KEY),
-            // Only the last is left: the others are asked of all.
+            Spread::OtherDatabase => {
+                let (name, settings) = (shown(command), &self.pools[request.pool].settings);
+                let (pool, database) = (&settings.pool.name, settings.database);
+                let error = format!(
+                    "ERR '{name}' reaches into another database: clients of pool {pool} see database {database} alone"
+                );
+                self.refuse(request, &error)
+            }
+            // Only one is left: the others are asked of all.
             _ => {
                 let name = shown(command);
                 let pool = &self.pools[request.pool].settings.pool.name;
@@ -50,7 +58,13 @@ impl Engine {
     }
 
     /// Sends `raw` to all shards; with `without`, to those that are not out.
-    fn ask_all(&mut self, request: Request<'_>, kind: JoinKind, raw: &[u8], without: bool) -> Taken {
+    pub(super) fn ask_all(
+        &mut self,
+        request: Request<'_>,
+        kind: JoinKind,
+        raw: &[u8],
+        without: bool,
+    ) -> Taken {
         let live = self.pools[request.pool].health.live();
         if let Some(out) = live.iter().position(|is_in| !is_in)
             && !without

@@ -1,6 +1,6 @@
 //! The way out: bytes of a client become requests, and requests find their servers.
 
-use shoal_resp::command::{self, Command, Flags};
+use shoal_resp::command::{self, Command, Flags, Group};
 use shoal_resp::encode;
 use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
 use shoal_topology::Route;
@@ -249,6 +249,13 @@ impl Engine {
         }
     }
 
+    /// The same as [`Engine::take_request`], for who calls it from within.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_again(&mut self, request: Request<'_>) -> Taken {
+        self.take_request(request.session, request.raw, request.args)
+    }
+
     #[inline]
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
@@ -310,7 +317,9 @@ impl Engine {
     }
 
     pub(super) fn refuse(&mut self, request: Request<'_>, error: &str) -> Taken {
-        self.answer_error(request.session, error);
+        if !self.swallows(request.session) {
+            self.answer_error(request.session, error);
+        }
         self.fail_transaction(request.session);
         Taken::Yes
     }
@@ -429,6 +438,10 @@ impl Engine {
         let Some((&first, others)) = keys.split_first() else {
             if !several {
                 return self.forward(request, 0);
+            }
+            // No number of keys but a script's may be 0: whatever server gets it says so.
+            if command.group != Group::Scripting {
+                return self.forward_key(request, ANYWHERE_KEY);
             }
             return self.refuse(
                 request,

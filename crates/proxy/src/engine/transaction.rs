@@ -68,6 +68,9 @@ impl Engine {
         command: &Command,
         policy: Policy,
     ) -> Option<Taken> {
+        if let Some(taken) = self.take_muted(request, policy) {
+            return Some(taken);
+        }
         if self.transaction(request.session).is_none() {
             return self.take_while_subscribed(request, command, policy);
         }
@@ -183,6 +186,7 @@ impl Engine {
             Policy::FirstKey | Policy::Split(_) | Policy::Keys | Policy::Holding(Holding::Block) => command,
             // Without keys it goes with the others.
             Policy::Spread(Spread::Script) => command,
+            Policy::Spread(Spread::OneForAll) => return Ok(None),
             Policy::Container => match request.args.get(1).and_then(|_| lookup_sub(command, request.word(1)))
             {
                 Some(sub) if !sub.accepts(request.args.len()) => {
@@ -195,6 +199,11 @@ impl Engine {
                     ) =>
                 {
                     sub
+                }
+                Some(sub)
+                    if self.pools[request.pool].policies.of(sub) == Policy::Spread(Spread::OneForAll) =>
+                {
+                    return Ok(None);
                 }
                 Some(sub) if matches!(self.pools[request.pool].policies.of(sub), Policy::Spread(_)) => {
                     let name = sub.name.to_ascii_lowercase();
