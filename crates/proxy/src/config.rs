@@ -76,6 +76,8 @@ struct PoolEntry {
     multi_key: Option<MultiKeyEntry>,
     #[serde(default)]
     allow_flush: bool,
+    #[serde(default)]
+    pass_admin_commands: bool,
     keyless_scripts: Option<String>,
     eject: Option<EjectEntry>,
     servers: Vec<ServerEntry>,
@@ -294,6 +296,12 @@ impl PoolEntry {
                 state: ShardState::Up,
             });
         }
+        if self.pass_admin_commands && shards.len() != 1 {
+            return Err(format!(
+                "pass_admin_commands: these commands concern one server, and the pool has {}; it is for tests of a pool of one",
+                shards.len()
+            ));
+        }
         let keyless_scripts = match &self.keyless_scripts {
             Some(name) => {
                 let place = shards.iter().position(|shard: &Shard| shard.name == *name);
@@ -332,6 +340,7 @@ impl PoolEntry {
                 Some(MultiKeyEntry::Refuse) | None => MultiKey::Refuse,
             },
             allow_flush: self.allow_flush,
+            pass_admin_commands: self.pass_admin_commands,
             keyless_scripts,
             dialect: Dialect::Shoal,
         })

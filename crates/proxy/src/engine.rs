@@ -515,7 +515,7 @@ impl Pool {
         Ok(Pool {
             readmit_at: readmit_at(&settings, &health),
             detour: detour::Detour::new(&settings, &health, workers),
-            policies: Policies::new(settings.multi_key, settings.dialect),
+            policies: Policies::new(settings.multi_key, settings.dialect, settings.pass_admin_commands),
             router,
             health,
             health_version: version,

@@ -96,8 +96,8 @@ impl Spread {
 pub struct Policies(Box<[Policy]>);
 
 impl Policies {
-    /// The policies of a pool.
-    pub fn new(multi_key: MultiKey, dialect: Dialect) -> Policies {
+    /// The policies of a pool; `passes_admin` lets commands through that concern one server, which the pool then has.
+    pub fn new(multi_key: MultiKey, dialect: Dialect, passes_admin: bool) -> Policies {
         let mut policies = Vec::new();
         for command in command::all().iter().flat_map(|command| [command].into_iter().chain(command.subs)) {
             let place = command.id as usize;
@@ -110,6 +110,9 @@ impl Policies {
                 (None, Some(spread)) if dialect == Dialect::Shoal => Policy::Spread(spread),
                 _ => decide(command, multi_key),
             };
+            if passes_admin && let Some(passed) = pass(command, policies[place]) {
+                policies[place] = passed;
+            }
         }
         Policies(policies.into_boxed_slice())
     }
@@ -179,6 +182,19 @@ fn spread(command: &Command) -> Option<Spread> {
         name if ONE_SERVERS.contains(&name) => Spread::OneServer,
         _ => return None,
     })
+}
+
+/// What becomes of a command that concerns one server, where there is but one and its administration is let through. What
+/// would take the connection over, or hold up all who share it, is not.
+fn pass(command: &Command, policy: Policy) -> Option<Policy> {
+    const KEPT: &[&str] =
+        &["FAILOVER", "MONITOR", "PSYNC", "REPLCONF", "SCRIPT|DEBUG", "SHUTDOWN", "SYNC", "WAIT", "WAITAOF"];
+    match policy {
+        _ if KEPT.contains(&command.name) => None,
+        Policy::Local(Local::Config | Local::Info) | Policy::Spread(Spread::Flush) => Some(Policy::Anywhere),
+        Policy::Spread(Spread::OneServer) => Some(Policy::Spread(Spread::OneForAll)),
+        _ => None,
+    }
 }
 
 /// Commands that tell of one server, act on it, or speak to it as another server does.

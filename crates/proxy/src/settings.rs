@@ -49,6 +49,9 @@ pub struct PoolSettings {
     pub multi_key: MultiKey,
     /// Whether clients may empty the pool by FLUSHDB and FLUSHALL.
     pub allow_flush: bool,
+    /// Whether the one shard of the pool is given the commands that concern one server (DEBUG, CONFIG SET …): for Redis's own
+    /// tests.
+    pub pass_admin_commands: bool,
     /// The shard, by its index, on which scripts run that name no key; `None` refuses them.
     pub keyless_scripts: Option<u16>,
     /// Whose error texts and whose habits after a failure.

@@ -47,6 +47,7 @@ pub fn from_nutcracker(
         slow_log: SlowLogSettings::default(),
         multi_key,
         allow_flush: false,
+        pass_admin_commands: false,
         keyless_scripts: None,
         dialect: Dialect::Nutcracker,
         pool,

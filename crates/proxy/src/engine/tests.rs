@@ -67,6 +67,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
         slow_log: SlowLogSettings::default(),
         multi_key: MultiKey::Refuse,
         allow_flush: false,
+        pass_admin_commands: false,
         keyless_scripts: None,
         dialect,
     }

@@ -141,6 +141,7 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         slow_log: Default::default(),
         multi_key: MultiKey::Refuse,
         allow_flush: false,
+        pass_admin_commands: false,
         keyless_scripts: None,
         dialect: Dialect::Shoal,
     }
