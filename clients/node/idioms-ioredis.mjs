@@ -50,8 +50,8 @@ async function publications(client, options) {
   await waitUntil('both messages', () => got.length === 2);
   expect('messages', got.sort(), ['an* another: hello', 'another: hello']);
   expect('channels', (await client.pubsub('CHANNELS', '*')).sort(), [`${tag}c`, 'another'].sort());
-  expect('no channel', await listener.unsubscribe(), 1);
-  expect('no pattern', await listener.punsubscribe(), 0);
+  expect('no channel', await listener.unsubscribe(`${tag}c`, 'another'), 1);
+  expect('no pattern', await listener.punsubscribe('an*'), 0);
   expect('asks as others do', await listener.ping(), 'PONG');
   listener.disconnect();
 }

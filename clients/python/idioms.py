@@ -157,9 +157,10 @@ async def asynchronous(host, port):
         expect("a pop (asyncio)", list(await waiting), [TAG + "y", "z"])
         async with client.pubsub() as listener:
             await listener.subscribe("news")
-            await client.publish("news", "hello")
             async for message in listener.listen():
-                if message["type"] == "message":
+                if message["type"] == "subscribe":  # not before: the two connections know nothing of one another
+                    await client.publish("news", "hello")
+                else:
                     expect("a message (asyncio)", message["data"], "hello")
                     break
         found = [key async for key in client.scan_iter(match=TAG + "*")]

@@ -126,6 +126,10 @@ pub struct Transaction {
     pub commands: Vec<u8>,
     /// How many there are.
     pub count: usize,
+    /// The loading of scripts that the commands call and the shard may lack; it goes out before MULTI.
+    pub scripts: Vec<u8>,
+    /// How many of these there are.
+    pub script_count: usize,
     /// One of them was refused, so EXEC is.
     pub failed: bool,
     /// The pool was changed under it.
@@ -136,7 +140,25 @@ impl Transaction {
     /// One that has just begun.
     pub fn new(version: u64) -> Transaction {
         let commands = Vec::new();
-        Transaction { shard: None, version, commands, count: 0, failed: false, outdated: false }
+        let (failed, outdated) = (false, false);
+        Transaction {
+            shard: None,
+            version,
+            commands,
+            count: 0,
+            scripts: Vec::new(),
+            script_count: 0,
+            failed,
+            outdated,
+        }
+    }
+
+    /// Has a script loaded before, if there is one and room for it; without it the server says that it lacks the script.
+    pub fn add_script(&mut self, load: &[u8]) {
+        if !load.is_empty() && self.scripts.len() + load.len() <= TRANSACTION_BYTES_MAX {
+            self.scripts.extend_from_slice(load);
+            self.script_count += 1;
+        }
     }
 
     /// EXEC is refused from now on, so what is queued need not be kept.

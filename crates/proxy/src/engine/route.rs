@@ -1,5 +1,7 @@
 //! Upstreams: which one a session uses, how it is opened, and what its failure means for those who waited on it.
 
+use std::sync::Arc;
+
 use shoal_resp::encode;
 
 use super::transaction::add_fate;
@@ -126,6 +128,10 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
+        for pool in self.pools.iter_mut().filter(|pool| Arc::ptr_eq(&pool.settings, &home.settings)) {
+            pool.scripts.lose(home.shard as u16);
+        }
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
         if upstream.receiving
             && let Some(last) = upstream.queue.back()
         {

@@ -130,6 +130,7 @@ impl Engine {
         }
         let watched =
             self.mode(request.session).and_then(|mode| mode.watch.as_ref()).map(|watch| watch.shard);
+        let load = shard.and_then(|shard| self.script_to_give(request, command, shard)).unwrap_or_default();
         let Some(transaction) = self.transaction(request.session) else { return Taken::Yes };
         let pinned = transaction.shard.or(watched);
         if let (Some(pinned), Some(shard)) = (pinned, shard)
@@ -156,6 +157,7 @@ impl Engine {
                 );
             }
             transaction.shard = pinned.or(shard);
+            transaction.add_script(&load);
             transaction.commands.extend_from_slice(request.raw);
             transaction.count += 1;
         }
@@ -471,14 +473,16 @@ impl Engine {
         let Some(transaction) = transaction else { return Taken::Yes };
         let sequence = session.expect_reply();
         let before = entry.output.len();
-        for bytes in [b"*1\r\n$5\r\nMULTI\r\n", &transaction.commands[..], b"*1\r\n$4\r\nEXEC\r\n"] {
+        let Transaction { scripts, commands, .. } = &transaction;
+        for bytes in [&scripts[..], b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
             self.buffers.append(&mut entry.output, bytes);
         }
         let length = entry.output.len() - before;
-        entry.queued_unwanted(request.session, sequence, 1 + transaction.count, self.now);
+        let unwanted = transaction.script_count + 1 + transaction.count;
+        entry.queued_unwanted(request.session, sequence, unwanted, self.now);
         entry.queued(request.session, sequence, 0, Group::Transactions, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
-        entry.home.stats.requests.add(2 + transaction.count as u64);
+        entry.home.stats.requests.add(1 + unwanted as u64);
         entry.home.stats.request_bytes.add(length as u64);
         let timeout = self.pools[request.pool].settings.timeout;
         self.note_deadline(timeout);
