@@ -538,7 +538,10 @@ fn sorts_by_other_keys(command: &Command, request: &Request<'_>) -> bool {
 fn copies_elsewhere(command: &Command, request: &Request<'_>, database: u32) -> bool {
     command.name == "COPY"
         && (3..request.args.len().saturating_sub(1)).any(|index| {
+            // What is no number the server refuses, in its own words.
+            let other =
+                std::str::from_utf8(request.word(index + 1)).ok().and_then(|text| text.parse::<i64>().ok());
             request.word(index).eq_ignore_ascii_case(b"DB")
-                && request.word(index + 1) != database.to_string().as_bytes()
+                && other.is_some_and(|other| other != i64::from(database))
         })
 }
