@@ -572,6 +572,7 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         slow_log: SlowLogSettings { slower_than: Duration::ZERO, entries: 3 },
         multi_key: if is(6) { MultiKey::AsNutcracker } else { MultiKey::Refuse },
         allow_flush: is(3),
+        pass_admin_commands: false,
         keyless_scripts: is(5).then_some(0),
         dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },
     }

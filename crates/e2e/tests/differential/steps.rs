@@ -159,9 +159,7 @@ fn end_transaction(world: &mut World, chance: &mut Chance, who: usize) {
     }
     let words = [b"EXEC".to_vec()];
     world.tell(who, &words);
-    for client in [&mut world.clients[who].ours] {
-        client.send_command(&words);
-    }
+    world.clients[who].ours.send_command(&words);
     world.clients[who].theirs.send_command(&words);
     let (theirs, ours) = (world.theirs(who), world.ours(who));
     world.compare_each(&queued, &ours, &theirs);
@@ -324,7 +322,7 @@ fn held_back(world: &mut World, chance: &mut Chance, who: usize) {
         return;
     }
     let tag = tag(chance);
-    let mut held = vec![line(*chance.one(&["CLIENT REPLY SKIP", "CLIENT REPLY OFF"]))];
+    let mut held = vec![line(chance.one(&["CLIENT REPLY SKIP", "CLIENT REPLY OFF"]))];
     let off = held[0].words[2] == b"OFF";
     let count = if off { 1 + chance.pick(4) } else { 1 };
     for _ in 0..count {
