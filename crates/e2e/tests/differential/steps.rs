@@ -322,7 +322,8 @@ fn held_back(world: &mut World, chance: &mut Chance, who: usize) {
         return;
     }
     let tag = tag(chance);
-    let mut held = vec![line(chance.one(&["CLIENT REPLY SKIP", "CLIENT REPLY OFF"]))];
+    let which = *chance.one(&["CLIENT REPLY SKIP", "CLIENT REPLY OFF"]);
+    let mut held = vec![line(which)];
     let off = held[0].words[2] == b"OFF";
     let count = if off { 1 + chance.pick(4) } else { 1 };
     for _ in 0..count {
