@@ -15,6 +15,7 @@ use crate::settings::{
 use crate::succession::DRAIN_TIMEOUT;
 
 mod nutcracker;
+mod sentinels;
 
 pub use nutcracker::from_nutcracker;
 
@@ -147,7 +148,11 @@ struct SlowLogEntry {
 #[serde(deny_unknown_fields)]
 struct ServerEntry {
     name: Option<String>,
-    address: String,
+    address: Option<String>,
+    sentinels: Option<Vec<String>>,
+    master_name: Option<String>,
+    sentinel_user: Option<String>,
+    sentinel_password_file: Option<String>,
     #[serde(default = "weight_default")]
     weight: u32,
 }
@@ -283,9 +288,15 @@ impl PoolEntry {
         });
         let ejection = if cache { Some(eject.mean()?) } else { None };
         let mut shards = Vec::new();
+        let mut followed = Vec::new();
         for server in self.servers {
-            let primary: Endpoint = server.address.parse().map_err(|error| format!("servers: {error}"))?;
-            let name = server.name.unwrap_or_else(|| primary.to_string());
+            let (primary, found_by) = server.place(cache, folder)?;
+            let usual = || match &found_by {
+                Some(followed) => followed.sentinels.master_name.clone(),
+                None => primary.to_string(),
+            };
+            let name = server.name.clone().unwrap_or_else(usual);
+            followed.push(found_by);
             shards.push(Shard {
                 name,
                 weight: server.weight,
@@ -294,6 +305,7 @@ impl PoolEntry {
                 state: ShardState::Up,
             });
         }
+        sentinels::check_followed(&mut followed)?;
         let keyless_scripts = match &self.keyless_scripts {
             Some(name) => {
                 let place = shards.iter().position(|shard: &Shard| shard.name == *name);
@@ -334,6 +346,7 @@ impl PoolEntry {
             allow_flush: self.allow_flush,
             keyless_scripts,
             dialect: Dialect::Shoal,
+            followed,
         })
     }
 }

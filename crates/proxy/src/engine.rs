@@ -24,6 +24,7 @@ use shoal_topology::{Endpoint, Router};
 
 use crate::arena::{Arena, Key};
 use crate::buffer::BufferPool;
+use crate::following::shard::Primary;
 use crate::health::{Health, Now};
 use crate::join::Joins;
 use crate::policy::Policies;
@@ -52,6 +53,7 @@ mod route;
 mod slow;
 mod split;
 mod stream;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -73,6 +75,8 @@ pub enum Action {
     Read(Key),
     /// Take up reading from this upstream's server, which was not read because a session is owed too much.
     ReadUpstream(Key),
+    /// Look whether this shard's primary is still the primary: the pool's name and its own.
+    Doubt(Box<(String, String)>),
 }
 
 /// How a session came to its end.
@@ -178,6 +182,8 @@ struct Pool {
     /// How cursors of a scan over all shards are written.
     cursors: Cursors,
     scripts: Scripts,
+    /// When the primary of one of its shards may be doubted again.
+    next_doubt: Time,
 }
 
 impl Engine {
@@ -431,6 +437,9 @@ impl Engine {
     /// Where `key` connects to.
     pub fn upstream_endpoint(&self, key: Key) -> Option<&Endpoint> {
         let home = &self.upstreams.get(key)?.home;
+        if home.settings.primary(home.shard) != Primary::Known {
+            return None; // it is connected when there is one
+        }
         home.settings.pool.shards.get(home.shard).map(|shard| &shard.primary)
     }
 
@@ -526,6 +535,7 @@ impl Pool {
             slow_log: SlowLog::default(),
             cursors: Cursors::of(&settings.pool),
             scripts: Scripts::default(),
+            next_doubt: Time::default(),
             settings,
         })
     }

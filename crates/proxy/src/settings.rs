@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::following::shard::Followed;
 use shoal_topology::Pool;
 pub use shoal_topology::nutcracker::Listen;
 
@@ -53,6 +54,8 @@ pub struct PoolSettings {
     pub keyless_scripts: Option<u16>,
     /// Whose error texts and whose habits after a failure.
     pub dialect: Dialect,
+    /// For each shard whether Sentinel says where its primary is; empty if it does for none.
+    pub followed: Vec<Option<Followed>>,
 }
 
 /// The default of [`PoolSettings::client_stall_timeout`].

@@ -49,6 +49,7 @@ pub fn from_nutcracker(
         allow_flush: false,
         keyless_scripts: None,
         dialect: Dialect::Nutcracker,
+        followed: Vec::new(),
         pool,
     });
     Ok((Settings { pools: pools.collect(), workers }, warnings))

@@ -2,7 +2,7 @@
 
 use shoal_resp::encode;
 
-use super::transaction::add_fate;
+use super::switch::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
@@ -45,6 +45,9 @@ impl Engine {
         {
             if self.now < not_before {
                 return Err(Failure::BackingOff);
+            }
+            if self.lacks_primary(pool, shard) {
+                return Err(Failure::NoPrimary);
             }
             self.connect(key);
         }
@@ -172,15 +175,22 @@ impl Engine {
         }
         let mut error = Vec::new();
         failure.write(&mut error, settings, Some(home.shard));
+        let is_followed = settings.followed(home.shard).is_some();
         for (nth, pending) in waiting.iter().enumerate() {
             if !pending.forsaken && pending.is_exec() && !is_watch {
                 self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
+            } else if !pending.forsaken && is_followed {
+                let error = add_fate(&error, pending.end <= sent);
+                self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             } else if !pending.forsaken {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             }
         }
         self.resumable.extend(holding);
         self.actions.push_back(Action::Disconnect(key));
+        if is_followed && !matches!(failure, Failure::Switched | Failure::NoPrimary) {
+            self.doubt(key);
+        }
         self.bury_failed(key);
     }
 
@@ -195,7 +205,7 @@ impl Engine {
     /// Answers EXEC with `error`; `sent` says whether the server may have got it.
     pub(super) fn fail_exec(&mut self, exec: &Pending, error: &[u8], sent: bool, begun: bool) {
         let mut error = error.to_vec();
-        add_fate(&mut error, sent);
+        super::transaction::add_fate(&mut error, sent);
         self.fail_request(exec.session, exec.sequence, exec.part, &error, begun);
     }
 

@@ -69,6 +69,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
         allow_flush: false,
         keyless_scripts: None,
         dialect,
+        followed: Vec::new(),
     }
 }
 

@@ -1,0 +1,144 @@
+//! What the settings say of a shard whose primary is found by Sentinel.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shoal_topology::{Endpoint, Shard};
+
+use crate::settings::{PoolSettings, Secret};
+
+/// Where the sentinels are that watch a shard, and what they call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentinels {
+    /// Where they listen.
+    pub endpoints: Vec<Endpoint>,
+    /// The name under which they monitor the shard's primary.
+    pub master_name: String,
+    /// The user that the sentinels are told, if they have users.
+    pub user: Option<String>,
+    /// The password that the sentinels are told, if they ask for one.
+    pub password: Option<Secret>,
+}
+
+/// What is known of the primary of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Primary {
+    /// Nothing: requests fail by name.
+    Unknown,
+    /// It was another one a moment ago: nothing is sent to anybody, and requests wait.
+    Switching,
+    /// It is the shard's `primary`.
+    Known,
+}
+
+/// A shard that follows Sentinel.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// Whom.
+    pub sentinels: Arc<Sentinels>,
+    /// Whether the shard's `primary` is one.
+    pub primary: Primary,
+    /// What there is to show of it.
+    pub status: Arc<Status>,
+}
+
+/// What the admin port shows of a shard that follows Sentinel; written by the thread that follows.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Changes of the primary, the first finding not counted.
+    pub switches: AtomicU64,
+    /// Looks at the sentinels.
+    pub looks: AtomicU64,
+    /// Sentinels that answered when last asked.
+    pub reachable: AtomicU32,
+    /// The configuration epoch of the last word that was believed.
+    pub config_epoch: AtomicU64,
+    /// Since when the primary is what it is, in microseconds since the Unix epoch; 0 if there is none.
+    pub since_unix_micros: AtomicU64,
+    /// Why there is no primary, or what is odd; empty if nothing is.
+    remark: Mutex<String>,
+}
+
+impl Status {
+    /// Why there is no primary, or what is odd; empty if nothing is.
+    pub fn remark(&self) -> String {
+        self.remark.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what there is to say.
+    pub fn set_remark(&self, remark: &str) {
+        remark.clone_into(&mut self.remark.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Followed {
+    /// A shard of which nothing is known yet.
+    pub fn new(sentinels: Sentinels) -> Followed {
+        Followed { sentinels: Arc::new(sentinels), primary: Primary::Unknown, status: Arc::default() }
+    }
+}
+
+/// What stands in a shard's `primary` as long as none is known: no instance can be there.
+pub fn nowhere(master_name: &str) -> Endpoint {
+    Endpoint::Tcp { host: master_name.to_owned(), port: 0 }
+}
+
+impl PoolSettings {
+    /// The shard at `index`, if it follows Sentinel.
+    pub fn followed(&self, index: usize) -> Option<&Followed> {
+        self.followed.get(index)?.as_ref()
+    }
+
+    /// What is known of the primary of the shard at `index`.
+    pub fn primary(&self, index: usize) -> Primary {
+        self.followed(index).map_or(Primary::Known, |followed| followed.primary)
+    }
+
+    /// The index of the shard of that name.
+    pub fn shard_named(&self, name: &str) -> Option<usize> {
+        self.pool.shards.iter().position(|shard| shard.name == name)
+    }
+
+    /// The same settings with another primary of the shard at `index`; `None` for none.
+    #[must_use]
+    pub fn with_primary(&self, index: usize, primary: Primary, at: Option<&Endpoint>) -> PoolSettings {
+        let mut settings = self.clone();
+        if let (Some(Some(followed)), Some(shard)) =
+            (settings.followed.get_mut(index), settings.pool.shards.get_mut(index))
+        {
+            followed.primary = primary;
+            shard.primary = at.cloned().unwrap_or_else(|| nowhere(&followed.sentinels.master_name));
+        }
+        settings
+    }
+
+    /// Takes over what `before` knew of the primaries of shards that both have under one name and one `master_name`.
+    pub fn inherit_primaries(&mut self, before: &PoolSettings) {
+        for (shard, followed) in self.pool.shards.iter_mut().zip(&mut self.followed) {
+            let Some(followed) = followed else { continue };
+            let Some((old, known)) = named(before, &shard.name) else { continue };
+            if known.sentinels.master_name == followed.sentinels.master_name {
+                followed.primary = known.primary;
+                followed.status = known.status.clone();
+                shard.primary = old.primary.clone();
+            }
+        }
+    }
+
+    /// Whether every shard that follows Sentinel has a primary.
+    pub fn primaries_known(&self) -> bool {
+        self.followed.iter().flatten().all(|followed| followed.primary == Primary::Known)
+    }
+}
+
+fn named<'s>(settings: &'s PoolSettings, name: &str) -> Option<(&'s Shard, &'s Followed)> {
+    let index = settings.shard_named(name)?;
+    Some((&settings.pool.shards[index], settings.followed(index)?))
+}
+
+impl Status {
+    /// Notes that the primary is another one since `unix_micros`; 0 for none.
+    pub fn set_since(&self, unix_micros: u64) {
+        self.since_unix_micros.store(unix_micros, Ordering::Relaxed);
+    }
+}
