@@ -9,7 +9,7 @@ use crate::process::{self, Process};
 use crate::{RawClient, RedisServer, Workplace, ports, wait};
 
 /// The name under which the sentinels monitor the shard.
-pub const MASTER_NAME: &str = "watched";
+pub const WATCHED_AS: &str = "watched";
 
 /// How often a start is tried with another port.
 const TRIES: usize = 3;
@@ -34,9 +34,9 @@ impl Sentinel {
             let (dir, port) = (workplace.subdir("sentinel"), ports::free());
             let (host, primary_port) = (primary.ip(), primary.port());
             let conf = format!(
-                "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER_NAME} {host} {primary_port} {quorum}\n\
-                 sentinel down-after-milliseconds {MASTER_NAME} {down_after_ms}\n\
-                 sentinel failover-timeout {MASTER_NAME} 10000\n",
+                "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {WATCHED_AS} {host} {primary_port} {quorum}\n\
+                 sentinel down-after-milliseconds {WATCHED_AS} {down_after_ms}\n\
+                 sentinel failover-timeout {WATCHED_AS} 3000\n",
                 dir.display()
             );
             std::fs::write(dir.join("sentinel.conf"), conf).expect("write the configuration of a sentinel");
@@ -66,7 +66,7 @@ impl Sentinel {
     /// When it says nothing of the kind.
     #[must_use]
     pub fn primary(&self) -> SocketAddr {
-        let said = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME]);
+        let said = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", WATCHED_AS]);
         let words: Vec<&str> = said.split("\r\n").collect();
         format!("{}:{}", words[2], words[4]).parse().expect("an address")
     }
@@ -144,7 +144,7 @@ impl Watched {
             (0..3).map(|_| Sentinel::start(workplace, primary.addr(), 2, down_after_ms)).collect();
         for sentinel in &sentinels {
             wait::until("the sentinels to know each other and the replica", || {
-                let said = sentinel.ask(&["SENTINEL", "MASTER", MASTER_NAME]);
+                let said = sentinel.ask(&["SENTINEL", "MASTER", WATCHED_AS]);
                 let field = |name: &str| {
                     let mut lines = said.split("\r\n").skip_while(move |line| *line != name);
                     lines.nth(2).map(str::to_owned)
@@ -152,7 +152,9 @@ impl Watched {
                 let knows = field("num-other-sentinels").as_deref() == Some("2")
                     && field("num-slaves").as_deref() == Some("1");
                 // A replica that was not asked yet cannot be chosen.
-                let asked = sentinel.ask(&["SENTINEL", "REPLICAS", MASTER_NAME]).contains("master-link-status\r\n$2\r\nok");
+                let asked = sentinel
+                    .ask(&["SENTINEL", "REPLICAS", WATCHED_AS])
+                    .contains("master-link-status\r\n$2\r\nok");
                 (knows && asked).then_some(())
             });
         }

@@ -150,7 +150,8 @@ struct ServerEntry {
     name: Option<String>,
     address: Option<String>,
     sentinels: Option<Vec<String>>,
-    master_name: Option<String>,
+    #[serde(rename = "master_name")]
+    watched_as: Option<String>,
     sentinel_user: Option<String>,
     sentinel_password_file: Option<String>,
     #[serde(default = "weight_default")]
@@ -292,7 +293,7 @@ impl PoolEntry {
         for server in self.servers {
             let (primary, found_by) = server.place(cache, folder)?;
             let usual = || match &found_by {
-                Some(followed) => followed.sentinels.master_name.clone(),
+                Some(followed) => followed.sentinels.watched_as.clone(),
                 None => primary.to_string(),
             };
             let name = server.name.clone().unwrap_or_else(usual);

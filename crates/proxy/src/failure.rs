@@ -187,7 +187,8 @@ impl Failure {
             ),
             Failure::Switched => "has another primary now, and the old one had not answered".to_owned(),
             Failure::NoPrimary => {
-                "has no primary at the moment: no sentinel names an instance that says that it is the primary".to_owned()
+                "has no primary at the moment: no sentinel names an instance that says that it is the primary"
+                    .to_owned()
             }
             Failure::Local(words) => format!("cannot be reached by this proxy: {words}"),
             Failure::Other(words) => format!("failed: {words}"),

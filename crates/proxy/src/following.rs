@@ -154,7 +154,7 @@ struct Switch {
 /// Follows one shard.
 #[derive(Debug)]
 pub struct Following {
-    master_name: String,
+    watched_as: String,
     names: Vec<String>,
     sentinels: Vec<Sentinel>,
     roles: BTreeMap<Endpoint, Role>,
@@ -179,9 +179,9 @@ pub struct Following {
 
 impl Following {
     /// Knows nothing yet. `sentinels` are named as in messages.
-    pub fn new(master_name: &str, sentinels: Vec<String>) -> Following {
+    pub fn new(watched_as: &str, sentinels: Vec<String>) -> Following {
         Following {
-            master_name: master_name.to_owned(),
+            watched_as: watched_as.to_owned(),
             sentinels: vec![Sentinel::default(); sentinels.len()],
             names: sentinels,
             roles: BTreeMap::new(),
@@ -333,7 +333,7 @@ impl Following {
             let sentinel = &mut self.sentinels[index];
             if sentinel.asked_at.is_none() {
                 sentinel.asked_at = Some(now);
-                let requests = word::ask_sentinel(&self.master_name);
+                let requests = word::ask_sentinel(&self.watched_as);
                 let whom = Whom::Sentinel(index);
                 self.steps.push_back(Step::Ask { whom, requests, replies: SENTINEL_REPLIES });
             }
@@ -406,7 +406,9 @@ impl Following {
             self.said.clear();
             self.steps.push_back(Step::Tell(Told::AllWell));
         }
-        self.complain_of_silence();
+        if let Some(silence) = self.silence() {
+            self.warn(silence);
+        }
     }
 
     fn begin_switch(&mut self, from: Option<Endpoint>, now: Time) {
@@ -415,6 +417,7 @@ impl Following {
 
     /// Nobody is sent to: leads workers to `goal` if that is the primary by its own word.
     fn lead(&mut self, goal: Option<Endpoint>, now: Time) {
+        let silence = self.silence();
         if let Some(goal) = goal {
             if self.says_primary(&goal, now) {
                 self.present = Some(goal.clone());
@@ -424,6 +427,8 @@ impl Following {
                 return self.change(Change::To(goal));
             }
             match self.role(&goal, now) {
+                // One thing is said at a time, or each would be news after the other.
+                Some(_) if silence.is_some() => {}
                 Some(Ok(_)) => self.warn(format!("{goal} is named, and says that it is a replica")),
                 Some(Err(why)) => {
                     let why = format!("{goal} is named, and does not say that it is the primary: {why}");
@@ -433,7 +438,9 @@ impl Following {
                 None => self.ask_role(&goal, now),
             }
         }
-        self.complain_of_silence();
+        if let Some(silence) = silence {
+            self.warn(silence);
+        }
         if let Some(Switch { stopped_at: Some(at), given_up, .. }) = &mut self.switch
             && !*given_up
             && *at + HELD_MAX <= now
@@ -467,11 +474,15 @@ impl Following {
 
     /// Takes what the sentinels say, where it is newer.
     fn believe(&mut self, now: Time) {
-        let reports = || self.sentinels.iter().zip(&self.names).filter_map(|(it, name)| Some((it.report.as_ref()?, name)));
+        let reports = || {
+            self.sentinels.iter().zip(&self.names).filter_map(|(it, name)| Some((it.report.as_ref()?, name)))
+        };
         let votes = |one: &Report| {
             reports().filter(|(other, _)| other.epoch == one.epoch && other.address == one.address).count()
         };
-        let Some((best, by)) = reports().max_by_key(|(report, _)| (report.epoch, votes(report))) else { return };
+        let Some((best, by)) = reports().max_by_key(|(report, _)| (report.epoch, votes(report))) else {
+            return;
+        };
         let majority = self.sentinels.len() / 2 + 1;
         let is_newer = match &self.named {
             Some(named) => best.epoch > named.epoch,
@@ -521,13 +532,14 @@ impl Following {
         }
     }
 
-    fn complain_of_silence(&mut self) {
+    /// What there is to say of sentinels of which none answers.
+    fn silence(&self) -> Option<String> {
         if self.sentinels.iter().any(|sentinel| sentinel.report.is_some() || sentinel.why.is_empty()) {
-            return;
+            return None;
         }
         let complaint = |(sentinel, name): (&Sentinel, &String)| format!("{name}: {}", sentinel.why);
         let all: Vec<String> = self.sentinels.iter().zip(&self.names).map(complaint).collect();
-        self.warn(format!("none of its sentinels answers: {}", all.join("; ")));
+        Some(format!("none of its sentinels answers: {}", all.join("; ")))
     }
 }
 

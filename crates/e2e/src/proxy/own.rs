@@ -51,10 +51,10 @@ impl OwnPool {
 
     /// A storage pool whose only shard `<pool>-0` these sentinels watch as `master_name`.
     #[must_use]
-    pub fn watched(name: &str, sentinels: &[SocketAddr], master_name: &str) -> Self {
+    pub fn watched(name: &str, sentinels: &[SocketAddr], watched_as: &str) -> Self {
         let list: Vec<String> = sentinels.iter().map(|sentinel| format!("'{sentinel}'")).collect();
         let mut pool = Self::new(name, "storage", &[]);
-        pool.watched = Some(format!("sentinels: [{}], master_name: {master_name}", list.join(", ")));
+        pool.watched = Some(format!("sentinels: [{}], master_name: {watched_as}", list.join(", ")));
         pool
     }
 

@@ -13,23 +13,21 @@ const SENTINELS_MAX: usize = 31;
 
 impl ServerEntry {
     /// Where the server is, or what stands there until its sentinels have said so.
-    pub(super) fn place(
-        &self,
-        cache: bool,
-        folder: &Path,
-    ) -> Result<(Endpoint, Option<Followed>), String> {
-        match (&self.address, &self.sentinels, &self.master_name) {
+    pub(super) fn place(&self, cache: bool, folder: &Path) -> Result<(Endpoint, Option<Followed>), String> {
+        match (&self.address, &self.sentinels, &self.watched_as) {
             (Some(address), None, None) => {
                 if self.sentinel_user.is_some() || self.sentinel_password_file.is_some() {
-                    return Err(format!("servers: {address} has an address, so no sentinel is asked: leave sentinel_user and \
-                                        sentinel_password_file out"));
+                    return Err(format!(
+                        "servers: {address} has an address, so no sentinel is asked: leave sentinel_user and \
+                                        sentinel_password_file out"
+                    ));
                 }
                 Ok((address.parse().map_err(|error| format!("servers: {error}"))?, None))
             }
-            (None, Some(sentinels), Some(master_name)) => {
-                let sentinels = self.sentinels(sentinels, master_name, cache, folder);
-                let sentinels = sentinels.map_err(|why| format!("servers: {master_name}: {why}"))?;
-                Ok((nowhere(master_name), Some(Followed::new(sentinels))))
+            (None, Some(sentinels), Some(watched_as)) => {
+                let sentinels = self.sentinels(sentinels, watched_as, cache, folder);
+                let sentinels = sentinels.map_err(|why| format!("servers: {watched_as}: {why}"))?;
+                Ok((nowhere(watched_as), Some(Followed::new(sentinels))))
             }
             (Some(address), ..) => Err(format!(
                 "servers: {address} has an address and sentinels: give the address alone, or sentinels with master_name, which \
@@ -40,8 +38,8 @@ impl ServerEntry {
                  (`sentinel monitor NAME …` in their configuration)"
                     .to_owned(),
             ),
-            (None, None, Some(master_name)) => {
-                Err(format!("servers: {master_name}: sentinels is missing, the list of their addresses"))
+            (None, None, Some(watched_as)) => {
+                Err(format!("servers: {watched_as}: sentinels is missing, the list of their addresses"))
             }
             (None, None, None) => {
                 Err("servers: a server needs an address, or sentinels with master_name".to_owned())
@@ -52,7 +50,7 @@ impl ServerEntry {
     fn sentinels(
         &self,
         given: &[String],
-        master_name: &str,
+        watched_as: &str,
         cache: bool,
         folder: &Path,
     ) -> Result<Sentinels, String> {
@@ -61,7 +59,7 @@ impl ServerEntry {
                         replica to go on with: give its address, or make the pool's mode storage"
                 .to_owned());
         }
-        if master_name.is_empty() || master_name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if watched_as.is_empty() || watched_as.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("master_name: it is empty, or has blanks, which no sentinel takes".to_owned());
         }
         if !(1..=SENTINELS_MAX).contains(&given.len()) {
@@ -91,8 +89,8 @@ impl ServerEntry {
         if self.sentinel_user.is_some() && password.is_none() {
             return Err("sentinel_user: give its password too, by sentinel_password_file".to_owned());
         }
-        let (master_name, user) = (master_name.to_owned(), self.sentinel_user.clone());
-        Ok(Sentinels { endpoints, master_name, user, password })
+        let (watched_as, user) = (watched_as.to_owned(), self.sentinel_user.clone());
+        Ok(Sentinels { endpoints, watched_as, user, password })
     }
 }
 
@@ -101,12 +99,14 @@ pub(super) fn check_followed(all: &mut Vec<Option<Followed>>) -> Result<(), Stri
     for (index, one) in all.iter().enumerate() {
         let Some(one) = one else { continue };
         let same = |other: &&Followed| {
-            other.sentinels.master_name == one.sentinels.master_name
+            other.sentinels.watched_as == one.sentinels.watched_as
                 && other.sentinels.endpoints.iter().any(|endpoint| one.sentinels.endpoints.contains(endpoint))
         };
         if all[..index].iter().flatten().any(|other| same(&other)) {
-            let name = &one.sentinels.master_name;
-            return Err(format!("servers: two shards follow {name}, and would hold each other's keys: remove one"));
+            let name = &one.sentinels.watched_as;
+            return Err(format!(
+                "servers: two shards follow {name}, and would hold each other's keys: remove one"
+            ));
         }
     }
     if all.iter().all(Option::is_none) {
@@ -124,13 +124,16 @@ mod tests {
     use crate::settings::PoolSettings;
 
     fn pool(mode: &str, servers: &[&str]) -> Result<PoolSettings, String> {
-        let mut text = format!("pools:\n  - name: p\n    mode: {mode}\n    listen: 127.0.0.1:1\n    servers:\n");
+        let mut text =
+            format!("pools:\n  - name: p\n    mode: {mode}\n    listen: 127.0.0.1:1\n    servers:\n");
         servers.iter().for_each(|server| text.push_str(&format!("      - {{{server}}}\n")));
         let read = from_proxy_yml(Path::new("proxy.yml"), &text, 1);
-        read.map(|mut config| config.settings.pools.remove(0)).map_err(|error| match std::error::Error::source(&error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        })
+        read.map(|mut config| config.settings.pools.remove(0)).map_err(
+            |error| match std::error::Error::source(&error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            },
+        )
     }
 
     #[test]
@@ -143,10 +146,16 @@ mod tests {
         assert_eq!(settings.followed(0).unwrap().sentinels.endpoints.len(), 2);
         assert!(settings.followed(1).is_none() && !settings.primaries_known());
         let known = settings.with_primary(0, Primary::Known, "10.0.0.2:1".parse().ok().as_ref());
-        assert_eq!((known.pool.shards[0].primary.to_string().as_str(), known.primaries_known()), ("10.0.0.2:1", true));
+        assert_eq!(
+            (known.pool.shards[0].primary.to_string().as_str(), known.primaries_known()),
+            ("10.0.0.2:1", true)
+        );
         let mut again = pool("storage", &["name: a, address: '10.0.0.9:1'", one]).unwrap();
         again.inherit_primaries(&known);
-        assert_eq!((again.primary(1), again.pool.shards[1].primary.to_string().as_str()), (Primary::Known, "10.0.0.2:1"));
+        assert_eq!(
+            (again.primary(1), again.pool.shards[1].primary.to_string().as_str()),
+            (Primary::Known, "10.0.0.2:1")
+        );
         let mut other = pool("storage", &["name: m, sentinels: ['s:1'], master_name: n"]).unwrap();
         other.inherit_primaries(&known);
         assert_eq!(other.primary(0), Primary::Unknown, "another primary is meant");

@@ -29,6 +29,7 @@ mod inside;
 mod large;
 mod leaving;
 mod pubsub;
+mod switch;
 mod transaction;
 
 const SHARDS: usize = 3;
@@ -439,7 +440,7 @@ impl World {
                             self.engine.handle_session_end(key, SessionEnd::Parted);
                         }
                     }
-                    Action::Read(_) | Action::ReadUpstream(_) => {}
+                    Action::Read(_) | Action::ReadUpstream(_) | Action::Doubt(_) => {}
                 }
             }
             if !self.engine.has_work() || self.pick(2) == 0 {

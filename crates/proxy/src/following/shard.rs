@@ -13,7 +13,7 @@ pub struct Sentinels {
     /// Where they listen.
     pub endpoints: Vec<Endpoint>,
     /// The name under which they monitor the shard's primary.
-    pub master_name: String,
+    pub watched_as: String,
     /// The user that the sentinels are told, if they have users.
     pub user: Option<String>,
     /// The password that the sentinels are told, if they ask for one.
@@ -29,6 +29,17 @@ pub enum Primary {
     Switching,
     /// It is the shard's `primary`.
     Known,
+}
+
+impl Primary {
+    /// Its name on the admin port.
+    pub fn name(self) -> &'static str {
+        match self {
+            Primary::Unknown => "unknown",
+            Primary::Switching => "switching",
+            Primary::Known => "known",
+        }
+    }
 }
 
 /// A shard that follows Sentinel.
@@ -79,8 +90,8 @@ impl Followed {
 }
 
 /// What stands in a shard's `primary` as long as none is known: no instance can be there.
-pub fn nowhere(master_name: &str) -> Endpoint {
-    Endpoint::Tcp { host: master_name.to_owned(), port: 0 }
+pub fn nowhere(watched_as: &str) -> Endpoint {
+    Endpoint::Tcp { host: watched_as.to_owned(), port: 0 }
 }
 
 impl PoolSettings {
@@ -107,7 +118,7 @@ impl PoolSettings {
             (settings.followed.get_mut(index), settings.pool.shards.get_mut(index))
         {
             followed.primary = primary;
-            shard.primary = at.cloned().unwrap_or_else(|| nowhere(&followed.sentinels.master_name));
+            shard.primary = at.cloned().unwrap_or_else(|| nowhere(&followed.sentinels.watched_as));
         }
         settings
     }
@@ -117,7 +128,7 @@ impl PoolSettings {
         for (shard, followed) in self.pool.shards.iter_mut().zip(&mut self.followed) {
             let Some(followed) = followed else { continue };
             let Some((old, known)) = named(before, &shard.name) else { continue };
-            if known.sentinels.master_name == followed.sentinels.master_name {
+            if known.sentinels.watched_as == followed.sentinels.watched_as {
                 followed.primary = known.primary;
                 followed.status = known.status.clone();
                 shard.primary = old.primary.clone();

@@ -23,9 +23,9 @@ pub const SENTINEL_REPLIES: usize = 4;
 
 /// What a sentinel is asked. The epoch is asked for twice: only if it is the same before and after the address, the two
 /// belong together.
-pub fn ask_sentinel(master_name: &str) -> Vec<u8> {
+pub fn ask_sentinel(watched_as: &str) -> Vec<u8> {
     let mut requests = Vec::new();
-    let name = master_name.as_bytes();
+    let name = watched_as.as_bytes();
     encode::command(&mut requests, &[b"SENTINEL", b"MASTER", name]);
     encode::command(&mut requests, &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name]);
     encode::command(&mut requests, &[b"SENTINEL", b"REPLICAS", name]);

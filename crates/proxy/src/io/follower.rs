@@ -150,12 +150,11 @@ impl Follower {
         for pool in &observed.pools {
             for (index, followed) in pool.settings.followed.iter().enumerate() {
                 let Some(followed) = followed else { continue };
-                let (pool_name, name) =
-                    (&pool.settings.pool.name, &pool.settings.pool.shards[index].name);
+                let (pool_name, name) = (&pool.settings.pool.name, &pool.settings.pool.shards[index].name);
                 let known = left.iter().find(|(_, shard)| {
                     shard.pool == *pool_name
                         && shard.name == *name
-                        && shard.sentinels.master_name == followed.sentinels.master_name
+                        && shard.sentinels.watched_as == followed.sentinels.watched_as
                 });
                 let known = known.map(|(number, _)| *number).and_then(|number| left.remove_entry(&number));
                 let names = followed.sentinels.endpoints.iter().map(ToString::to_string).collect();
@@ -177,7 +176,7 @@ impl Follower {
                             sentinels: followed.sentinels.clone(),
                             settings: pool.settings.clone(),
                             status: followed.status.clone(),
-                            following: Following::new(&followed.sentinels.master_name, names),
+                            following: Following::new(&followed.sentinels.watched_as, names),
                             under_way: None,
                         };
                         (self.number(), shard)
@@ -200,7 +199,8 @@ impl Follower {
     fn turn(&mut self) {
         let now = self.now();
         for named in self.doubts.take() {
-            let shard = self.shards.values_mut().find(|shard| (&shard.pool, &shard.name) == (&named.0, &named.1));
+            let shard =
+                self.shards.values_mut().find(|shard| (&shard.pool, &shard.name) == (&named.0, &named.1));
             if let Some(shard) = shard {
                 shard.following.handle_hint(now);
             }
@@ -232,9 +232,9 @@ impl Follower {
         }
         while let Some((target, message)) = self.links.poll_message() {
             for shard in self.shards.values_mut() {
-                let concerned = message.as_ref().is_none_or(|text| {
-                    text.split(' ').any(|word| word == shard.sentinels.master_name)
-                });
+                let concerned = message
+                    .as_ref()
+                    .is_none_or(|text| text.split(' ').any(|word| word == shard.sentinels.watched_as));
                 if concerned && shard.sentinel_targets().any(|own| own == target) {
                     shard.following.handle_hint(now);
                 }

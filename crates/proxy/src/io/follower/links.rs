@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -168,7 +168,8 @@ impl Links {
     /// If waiting itself fails.
     pub fn wait(&mut self, patience: Duration) -> rustix::io::Result<()> {
         self.listen_again();
-        let due = self.links.iter().filter_map(|link| link.waiting.front()).map(|waiting| waiting.until).min();
+        let due =
+            self.links.iter().filter_map(|link| link.waiting.front()).map(|waiting| waiting.until).min();
         let left = due.map_or(patience, |due| patience.min(due.saturating_duration_since(Instant::now())));
         // A microsecond too early would only mean another round.
         let left = left + Duration::from_micros(100);
@@ -246,7 +247,8 @@ impl Links {
         let (answer, bell) = (self.resolved.0.clone(), self.bell.clone());
         let look_up = move || {
             let addresses = (host.as_str(), port).to_socket_addrs();
-            let addresses = addresses.map(Iterator::collect).map_err(|error| format!("cannot resolve {host}: {error}"));
+            let addresses =
+                addresses.map(Iterator::collect).map_err(|error| format!("cannot resolve {host}: {error}"));
             // Whoever asked lives as long as the process.
             let _ = answer.send((number, addresses));
             super::ring(&bell);
@@ -293,7 +295,8 @@ impl Links {
                 // Not connected yet, or just now: a peer tells which.
                 Ok(()) if rustix::net::getpeername(&*socket).is_err() => return,
                 Ok(()) => {
-                    let State::Connecting(socket, _) = std::mem::replace(&mut link.state, State::Resolving) else {
+                    let State::Connecting(socket, _) = std::mem::replace(&mut link.state, State::Resolving)
+                    else {
                         return;
                     };
                     link.state = State::Open(socket);

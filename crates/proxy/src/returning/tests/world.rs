@@ -143,6 +143,7 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         allow_flush: false,
         keyless_scripts: None,
         dialect: Dialect::Shoal,
+        followed: Vec::new(),
     }
 }
 
