@@ -130,8 +130,6 @@ pub(super) struct World<F> {
     heard: (u64, u16),
     /// What was ordered last.
     ordered: Option<Change>,
-    /// The greatest epoch heard by then.
-    ordered_under: u64,
     pub(super) broken: Vec<String>,
     pub(super) switches: usize,
     pub(super) early: usize,
@@ -179,7 +177,6 @@ impl<F: Follows> World<F> {
             owing: 0,
             heard: (0, 1),
             ordered: None,
-            ordered_under: 0,
             broken: Vec::new(),
             switches: 0,
             early: 0,
@@ -339,17 +336,21 @@ impl<F: Follows> World<F> {
                 }
             }
             Coming::Answer(whom, answer) => {
-                if let (Whom::Sentinel(_), Ok(report)) =
-                    (&whom, answer.as_ref().map_err(|_| ()).and_then(|it| Report::read(it).map_err(|_| ())))
+                let mut newer = None;
+                if let (Whom::Sentinel(_), Ok(replies)) = (&whom, &answer)
+                    && let Ok(report) = Report::read(replies)
                     && report.epoch > self.heard.0
                     && let Endpoint::Tcp { port, .. } = report.address
                 {
                     self.heard = (report.epoch, port);
+                    newer = Some(report);
                 }
                 let answer = answer.as_ref().map(Vec::as_slice).map_err(Clone::clone);
                 self.follows.handle_answer(&whom, answer, self.now);
                 self.work();
-                self.check_stopped();
+                if let Some(newer) = newer {
+                    self.check_stopped(&newer);
+                }
             }
             Coming::Order(worker, change) => {
                 self.workers[worker] = match change {
@@ -395,7 +396,7 @@ impl<F: Follows> World<F> {
                     if let Change::To(to) = &change {
                         self.check_led(to);
                     }
-                    (self.ordered, self.ordered_under) = (Some(change.clone()), self.heard.0);
+                    self.ordered = Some(change.clone());
                     self.owing = WORKERS;
                     for worker in 0..WORKERS {
                         self.later(Coming::Order(worker, change.clone()), 10);
@@ -420,19 +421,15 @@ impl<F: Follows> World<F> {
         }
     }
 
-    /// Whoever knows of a greater epoch has let go of everybody but whom it names, or is about to.
-    fn check_stopped(&mut self) {
-        let named = address(self.heard.1);
+    /// A greater epoch was just heard of: workers are told to let go of everybody but whom it names, or is about to name.
+    fn check_stopped(&mut self, newer: &Report) {
         if let Some(Change::To(to)) = &self.ordered
-            && *to != named
+            && *to != newer.address
+            && Some(to) != newer.promoted.as_ref()
             && self.owing == 0
-            // Who is promoted early is followed against an epoch that is as great, and no greater one.
-            && self.heard.0 > self.ordered_under
-            && !self.sentinels.iter().any(|it| it.promoting.is_some_and(|port| address(port) == *to))
-            && !self.instances.iter().enumerate().any(|(at, it)| it.is_primary && address(at as u16 + 1) == *to)
         {
-            self.broken
-                .push(format!("{:?}: {to} is spoken to, and epoch {} named {named}", self.now, self.heard.0));
+            let (now, named, epoch) = (self.now, &newer.address, newer.epoch);
+            self.broken.push(format!("{now:?}: {to} is spoken to, and epoch {epoch} names {named}"));
         }
     }
 }
