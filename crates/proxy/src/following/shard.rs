@@ -1,10 +1,10 @@
 //! What the settings say of a shard whose primary is found by Sentinel.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use shoal_topology::{Endpoint, Shard};
 
+pub use crate::io::follower::status::Status;
 use crate::settings::{PoolSettings, Secret};
 
 /// Where the sentinels are that watch a shard, and what they call it.
@@ -51,35 +51,6 @@ pub struct Followed {
     pub primary: Primary,
     /// What there is to show of it.
     pub status: Arc<Status>,
-}
-
-/// What the admin port shows of a shard that follows Sentinel; written by the thread that follows.
-#[derive(Debug, Default)]
-pub struct Status {
-    /// Changes of the primary, the first finding not counted.
-    pub switches: AtomicU64,
-    /// Looks at the sentinels.
-    pub looks: AtomicU64,
-    /// Sentinels that answered when last asked.
-    pub reachable: AtomicU32,
-    /// The configuration epoch of the last word that was believed.
-    pub config_epoch: AtomicU64,
-    /// Since when the primary is what it is, in microseconds since the Unix epoch; 0 if there is none.
-    pub since_unix_micros: AtomicU64,
-    /// Why there is no primary, or what is odd; empty if nothing is.
-    remark: Mutex<String>,
-}
-
-impl Status {
-    /// Why there is no primary, or what is odd; empty if nothing is.
-    pub fn remark(&self) -> String {
-        self.remark.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes what there is to say.
-    pub fn set_remark(&self, remark: &str) {
-        remark.clone_into(&mut self.remark.lock().unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 impl Followed {
@@ -145,11 +116,4 @@ impl PoolSettings {
 fn named<'s>(settings: &'s PoolSettings, name: &str) -> Option<(&'s Shard, &'s Followed)> {
     let index = settings.shard_named(name)?;
     Some((&settings.pool.shards[index], settings.followed(index)?))
-}
-
-impl Status {
-    /// Notes that the primary is another one since `unix_micros`; 0 for none.
-    pub fn set_since(&self, unix_micros: u64) {
-        self.since_unix_micros.store(unix_micros, Ordering::Relaxed);
-    }
 }

@@ -26,6 +26,7 @@ use crate::time::Time;
 use links::{Answered, Links, Target};
 
 mod links;
+pub mod status;
 
 /// How long the thread sleeps at most: a reload shows only in what is observed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
