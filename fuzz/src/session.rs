@@ -463,6 +463,7 @@ impl World {
             }
             Action::Part(key) => panic!("{key:?} is to part, and nobody leaves"),
             Action::ReadUpstream(key) => self.read_on(key),
+            Action::Doubt(named) => panic!("{named:?} is doubted, and follows no sentinel"),
             Action::Read(key) => {
                 if let Some(client) = self.clients.iter().position(|client| client.key == key) {
                     self.arrive_from_client(client);
@@ -574,6 +575,7 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         allow_flush: is(3),
         keyless_scripts: is(5).then_some(0),
         dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },
+        followed: Vec::new(),
     }
 }
 

@@ -112,6 +112,11 @@ impl Engine {
 }
 
 impl Upstream {
+    /// Whether it is to be connected when its shard has a primary.
+    pub(super) fn awaits_primary(&self) -> bool {
+        self.phase == Phase::Connecting && self.home.settings.primary(self.home.shard) == Primary::Switching
+    }
+
     /// Whether it goes to what `settings` call `shard`, under whatever settings it was opened.
     fn is_of(&self, settings: &PoolSettings, shard: usize) -> bool {
         let own = self.home.settings.pool.shards.get(self.home.shard).map(|own| &own.name);

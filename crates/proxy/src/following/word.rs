@@ -151,6 +151,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_report_or_refused(
+            bytes in proptest::collection::vec(
+                proptest::sample::select(b"*:$+-_\r\n0123456789config-epochflags".to_vec()), 0..200),
+        ) {
+            if let Ok(Some((reply, _))) = Reply::read(&bytes) {
+                let _ = (is_primary(&reply), Report::read(&vec![reply; SENTINEL_REPLIES]));
+            }
+        }
+    }
+
     #[test]
     fn a_role_is_the_first_word() {
         assert_eq!(is_primary(&Reply::List(vec![text("master"), Reply::Integer(5)])), Ok(true));

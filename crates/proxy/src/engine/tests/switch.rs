@@ -154,6 +154,19 @@ fn without_a_primary_requests_fail_by_name_and_nothing_is_connected_to() {
 }
 
 #[test]
+fn who_waits_for_a_primary_is_told_when_a_reload_takes_the_shard_away() {
+    let mut engine = engine_of(&led(Primary::Known, OLD));
+    let session = engine.open_session(0, "model".into());
+    engine.switch(&led(Primary::Switching, NEW), 0);
+    engine.handle_session_bytes(session, &request(&[b"GET", b"k"]));
+    assert_eq!((drained(&mut engine, session).as_str(), engine.outstanding().0), ("", 1));
+    let other = PoolSettings { followed: Vec::new(), ..one_lane(Dialect::Shoal) };
+    engine.reconfigure(pools(other, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    assert!(drained(&mut engine, session).ends_with("; the request was not executed\r\n"));
+    assert_eq!(engine.outstanding(), (0, 0));
+}
+
+#[test]
 fn what_sessions_hold_on_the_old_primary_is_closed_and_they_are_told() {
     let mut engine = engine_of(&led(Primary::Known, OLD));
     let [blocked, watching, subscribed] = [0; 3].map(|_| engine.open_session(0, "model".into()));
