@@ -204,6 +204,10 @@ fn a_failover_by_order_and_back_again_with_messages_lost() {
     };
     wait::until("the new epoch", || (epoch(&proxy) > 0).then_some(()));
     let known = epoch(&proxy);
+    if std::env::var_os("SHOAL_TEST_FULL").is_none() {
+        return; // sentinels begin no second failover before twice their failover-timeout
+    }
+    println!("slow: two failovers, one after the other, as the sentinels allow it");
     // The old primary becomes a replica, and every sentinel knows it.
     for sentinel in &watched.sentinels {
         wait::at_most(Duration::from_secs(30), || {
@@ -218,6 +222,8 @@ fn a_failover_by_order_and_back_again_with_messages_lost() {
     watched.sentinels[2].stop();
     watched.instances[1].stop();
     wait_for_primary(&proxy, a);
+    // It may be followed before it is named: a sentinel that leads and dies then has its failover given up.
+    wait::at_most(Duration::from_secs(30), || (epoch(&proxy) > known).then_some(())).expect("the next epoch");
     watched.sentinels[0].kill();
     let mut client = proxy.client("w");
     assert_eq!(client.call(&["SET", "k", "v"]), b"+OK\r\n");
