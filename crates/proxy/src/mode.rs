@@ -114,6 +114,8 @@ pub struct Transaction {
     pub commands: Vec<u8>,
     /// How many there are.
     pub count: usize,
+    /// Whether one of them may write.
+    pub writes: bool,
     /// One of them was refused, so EXEC is.
     pub failed: bool,
     /// The pool was changed under it.
@@ -124,7 +126,15 @@ impl Transaction {
     /// One that has just begun.
     pub fn new(version: u64) -> Transaction {
         let commands = Vec::new();
-        Transaction { shard: None, version, commands, count: 0, failed: false, outdated: false }
+        Transaction {
+            shard: None,
+            version,
+            commands,
+            count: 0,
+            writes: false,
+            failed: false,
+            outdated: false,
+        }
     }
 
     /// EXEC is refused from now on, so what is queued need not be kept.

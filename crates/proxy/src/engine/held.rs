@@ -15,6 +15,7 @@ use super::request::Request;
 use super::{Engine, Pool};
 use crate::arena::Key;
 use crate::failure::Failure;
+use crate::server_auth::ServerAuth;
 use crate::upstream::{Upstream, Usage};
 
 /// Upstreams of one pool and worker that sessions hold. Beyond it WATCH, blocking commands and subscriptions are refused by
@@ -221,7 +222,7 @@ impl Pool {
     fn places_as(&self, now: &Pool) -> bool {
         let (before, after) = (&self.settings, &now.settings);
         before.pool == after.pool
-            && before.password == after.password
+            && ServerAuth::is_same_user(before.server_auth.as_ref(), after.server_auth.as_ref())
             && before.database == after.database
             && self.health.live() == now.health.live()
     }

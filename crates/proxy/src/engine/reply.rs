@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::join::JoinId;
 use crate::session::{Delivered, Place, Protocol};
 use crate::settings::Dialect;
-use crate::upstream::{Phase, Usage};
+use crate::upstream::{Due, Phase, Usage};
 
 /// A reply of more bytes than this takes its upstream out of sharing as soon as that is known.
 const LARGE_REPLY_MIN: u64 = 64 * 1024;
@@ -73,7 +73,7 @@ impl Engine {
                     self.handle_upstream_failed(key, &Failure::Garbage(what));
                     return;
                 }
-                Some(pending) if !pending.forsaken || last => *pending,
+                Some(pending) if pending.due != Due::Never || last => *pending,
                 Some(_) => continue,
                 None => {
                     self.handle_upstream_failed(key, &Failure::Garbage("a reply to no request".to_owned()));
@@ -88,13 +88,16 @@ impl Engine {
                 upstream.attempts = 0;
                 replies += 1;
             }
-            if pending.forsaken {
+            if pending.due != Due::AtOnce {
+                let before = if begun_as == 0 { 0 } else { upstream.partial };
+                if !self.handle_kept(key, &pending, piece, last, kind, (begin, before)) {
+                    return;
+                }
                 continue;
             }
             if last {
                 let micros = self.now.micros_since(pending.queued_at);
                 upstream.home.pool_stats.latency.record(pending.group, micros);
-                upstream.pace.answered(micros);
                 let is_refusal = upstream.receiving && upstream.queue.is_empty();
                 if micros >= upstream.home.slow_micros {
                     let before = if begun_as == 0 { 0 } else { upstream.partial };
@@ -107,6 +110,9 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
                 Delivered::Taken => {
+                    if session.outstanding() == 0 {
+                        self.pools[session.pool].crowd.answered(&mut session.answered_in);
+                    }
                     touch(&mut session.touched, &mut self.touched_sessions, pending.session);
                     if session.hold.is_some() && session.hold_is_over() {
                         self.resumable.push_back(pending.session);
@@ -121,7 +127,8 @@ impl Engine {
             }
         }
         if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.in_flight.release(&mut self.buffers, upstream.answered);
+            let settled = upstream.settled();
+            upstream.in_flight.release(&mut self.buffers, settled);
             let home = &upstream.home;
             home.stats.responses.add(replies);
             home.stats.response_bytes.add(bytes.len() as u64);
@@ -166,7 +173,7 @@ impl Engine {
 
     /// The server has answered a large request by its first words, and takes no more of it.
     #[cold]
-    fn end_refused_stream(&mut self, key: Key, owner: Key) {
+    pub(super) fn end_refused_stream(&mut self, key: Key, owner: Key) {
         self.stop_stream(owner);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.receiving = false;
@@ -213,12 +220,12 @@ impl Engine {
         self.buffers.release(answer);
         let settings = &upstream.home.settings;
         // Twemproxy does not look at the answer to AUTH: what the server says to each command tells the client.
-        let is_auth = settings.password.is_some() && !words.contains("DB index");
+        let is_auth = settings.server_auth.is_some() && !words.contains("DB index");
         let is_overlooked =
             settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
         // A server that lets us have no name serves all the same; its return is another matter.
         let is_naming = upstream.phase == Phase::Greeting(1) && upstream.home.health.client_name().is_some();
-        if refusal && !is_overlooked && !is_naming {
+        if upstream.tries.refused(refusal) && !is_overlooked && !is_naming {
             self.handle_upstream_failed(key, &Failure::Greeting(words));
             return false;
         }
@@ -252,6 +259,9 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(owner) {
             session.joining(held, 0);
             session.joined(&mut self.buffers, sequence, &out);
+            if session.outstanding() == 0 {
+                self.pools[session.pool].crowd.answered(&mut session.answered_in);
+            }
             self.reply_taken(owner);
         }
         *reply.tail() = out;

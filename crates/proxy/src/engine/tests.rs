@@ -17,10 +17,13 @@ use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::session::OWED_MAX;
-use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings};
+use crate::settings::{
+    Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings,
+};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
+mod admission;
 mod blocking;
 mod cases;
 mod detour;
@@ -29,6 +32,7 @@ mod inside;
 mod large;
 mod leaving;
 mod pubsub;
+mod replicated;
 mod switch;
 mod transaction;
 
@@ -58,7 +62,8 @@ fn settings(dialect: Dialect) -> PoolSettings {
         backlog: 1,
         tcp_keepalive: false,
         timeout: Some(TIMEOUT),
-        password: None,
+        access: Default::default(),
+        server_auth: None,
         database: 0,
         preconnect: false,
         server_connections: 2,
@@ -67,6 +72,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key: MultiKey::Refuse,
+        durability: Durability::Async,
         allow_flush: false,
         keyless_scripts: None,
         dialect,

@@ -26,7 +26,7 @@ use crate::mode::{Holding, Mode, TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX
 use crate::policy::{ANYWHERE_KEY, Policy, Spread};
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Usage};
+use crate::upstream::{self, Asked, Usage};
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
@@ -127,6 +127,7 @@ impl Engine {
         }
         let watched =
             self.mode(request.session).and_then(|mode| mode.watch.as_ref()).map(|watch| watch.shard);
+        let writes = self.writes(request, command, policy);
         let Some(transaction) = self.transaction(request.session) else { return Taken::Yes };
         let pinned = transaction.shard.or(watched);
         if let (Some(pinned), Some(shard)) = (pinned, shard)
@@ -155,6 +156,7 @@ impl Engine {
             transaction.shard = pinned.or(shard);
             transaction.commands.extend_from_slice(request.raw);
             transaction.count += 1;
+            transaction.writes |= writes;
         }
         self.answer(request.session, b"+QUEUED\r\n");
         Taken::Yes
@@ -342,7 +344,7 @@ impl Engine {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return };
         let sequence = session.expect_reply();
         self.buffers.append(&mut entry.output, request.raw);
-        entry.queued(request.session, sequence, 0, self.group, request.raw.len(), self.now);
+        entry.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
         entry.home.stats.requests.add(1);
         entry.home.stats.request_bytes.add(request.raw.len() as u64);
@@ -461,13 +463,14 @@ impl Engine {
         let transaction = session.mode.as_mut().and_then(|mode| mode.transaction.take());
         let Some(transaction) = transaction else { return Taken::Yes };
         let sequence = session.expect_reply();
+        let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
         for bytes in [b"*1\r\n$5\r\nMULTI\r\n", &transaction.commands[..], b"*1\r\n$4\r\nEXEC\r\n"] {
             self.buffers.append(&mut entry.output, bytes);
         }
         let length = entry.output.len() - before;
         entry.queued_unwanted(request.session, sequence, 1 + transaction.count, self.now);
-        entry.queued(request.session, sequence, 0, Group::Transactions, length, self.now);
+        entry.queued(request.session, sequence, 0, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
         entry.home.stats.requests.add(2 + transaction.count as u64);
         entry.home.stats.request_bytes.add(length as u64);

@@ -21,6 +21,7 @@ use super::observed::{Current, Observed};
 use super::orders::{Orders, Switch};
 use crate::following::shard::{Sentinels, Status};
 use crate::following::{Change, Following, Led, Step, Told, Whom};
+use crate::server_auth::ServerAuth;
 use crate::settings::PoolSettings;
 use crate::time::Time;
 use links::{Answered, Links, Target};
@@ -248,8 +249,11 @@ impl Shard {
     fn sentinel_targets(&self) -> impl Iterator<Item = Target> + '_ {
         self.sentinels.endpoints.iter().map(|endpoint| Target {
             endpoint: endpoint.clone(),
-            user: self.sentinels.user.clone(),
-            password: self.sentinels.password.clone(),
+            auth: self
+                .sentinels
+                .password
+                .clone()
+                .map(|password| ServerAuth { user: self.sentinels.user.clone(), passwords: vec![password] }),
         })
     }
 
@@ -266,11 +270,9 @@ impl Shard {
             Step::Ask { whom, requests, replies } => {
                 let target = match &whom {
                     Whom::Sentinel(index) => self.sentinel_targets().nth(*index),
-                    Whom::Instance(endpoint) => Some(Target {
-                        endpoint: endpoint.clone(),
-                        user: None,
-                        password: self.settings.password.clone(),
-                    }),
+                    Whom::Instance(endpoint) => {
+                        Some(Target { endpoint: endpoint.clone(), auth: self.settings.server_auth.clone() })
+                    }
                 };
                 match target {
                     Some(target) => links.ask(target, number, whom, &requests, replies),

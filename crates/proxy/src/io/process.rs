@@ -244,13 +244,15 @@ impl Serving {
         outcome
     }
 
-    fn go_over(&mut self, mut settings: Settings) -> Outcome {
-        for pool in &mut settings.pools {
+    fn go_over(&mut self, settings: Settings) -> Outcome {
+        let mut next = settings.pools;
+        for pool in &mut next {
             if let Some(old) = self.pools.iter().find(|old| old.pool.name == pool.pool.name) {
+                pool.access.follow(&old.access);
                 pool.inherit_primaries(old);
             }
         }
-        let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
+        let pools: Vec<Arc<PoolSettings>> = next.into_iter().map(Arc::new).collect();
         let listeners = self.listeners_for(&pools)?;
         let old = |pool: &PoolSettings| self.pools.iter().position(|old| old.pool.name == pool.pool.name);
         let health: Vec<Arc<Health>> = pools
@@ -329,7 +331,7 @@ impl Serving {
     /// How many clients there may be, so that every upstream still finds a descriptor.
     pub(super) fn sessions_max(&self) -> usize {
         let upstreams: usize =
-            self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.server_connections)).sum();
+            self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.lanes())).sum();
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         // Each worker has upstreams of its own, for each version of RESP.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use shoal_topology::{Distribution, Mode};
 
+use super::users::{self, LimitsRow, UserRow};
 use crate::failure::FailureKind;
 use crate::following::shard::{Followed, Primary};
 use crate::health::Health;
@@ -33,6 +34,10 @@ pub struct PoolRow {
     pub timeout_ms: Option<u64>,
     /// Whether clients must give a password.
     pub password: bool,
+    /// Who may enter, if the pool has users or limits.
+    pub users: Vec<UserRow>,
+    /// How much the whole pool may be asked for.
+    pub limits: LimitsRow,
     /// The database on the servers.
     pub database: u32,
     /// Connections to each server, for each worker and version of RESP.
@@ -194,7 +199,9 @@ pub fn describe(
             MultiKey::AsNutcracker => "as-nutcracker",
         },
         timeout_ms: settings.timeout.map(|timeout| timeout.as_millis() as u64),
-        password: settings.password.is_some(),
+        password: !settings.access.is_open(),
+        users: users::rows(&settings.access),
+        limits: settings.access.limits.into(),
         database: settings.database,
         server_connections: settings.server_connections,
         gather: settings.gather,

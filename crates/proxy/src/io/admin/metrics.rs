@@ -44,6 +44,30 @@ const POOL_FAMILIES: &[(&str, Kind, &str, OfPool)] = &[
     ("shoal_sessions_killed_total", Kind::Counter, "Sessions ended by an operator.", |pool| {
         pool.killed.get() as i64
     }),
+    ("shoal_auth_failures_total", Kind::Counter, "Names and passwords of clients that were wrong.", |pool| {
+        pool.auth_failed.get() as i64
+    }),
+    ("shoal_denied_total", Kind::Counter, "Requests that their user's rules do not allow.", |pool| {
+        pool.denied.get() as i64
+    }),
+    (
+        "shoal_over_max_connections_total",
+        Kind::Counter,
+        "Clients refused over max_connections of the pool or of their user.",
+        |pool| pool.over_max_connections.get() as i64,
+    ),
+    (
+        "shoal_over_requests_per_second_total",
+        Kind::Counter,
+        "Requests refused over requests_per_second of the pool or of their user.",
+        |pool| pool.over_requests_per_second.get() as i64,
+    ),
+    (
+        "shoal_over_bytes_per_second_total",
+        Kind::Counter,
+        "Requests refused over bytes_per_second of the pool or of their user.",
+        |pool| pool.over_bytes_per_second.get() as i64,
+    ),
     (
         "shoal_slow_requests_total",
         Kind::Counter,
@@ -76,6 +100,18 @@ const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
         Kind::Counter,
         "Writes to the shard; requests / batches is the company found.",
         |server| server.batches.get() as i64,
+    ),
+    (
+        "shoal_upstream_waits_total",
+        Kind::Counter,
+        "WAITs sent behind batches of writes, where durability is replicated.",
+        |server| server.waits.get() as i64,
+    ),
+    (
+        "shoal_unreplicated_writes_total",
+        Kind::Counter,
+        "Writes applied and answered by UNREPLICATED: replicas are not known to have them.",
+        |server| server.unreplicated.get() as i64,
     ),
     ("shoal_upstream_closed_total", Kind::Counter, "Connections that the shard closed.", |server| {
         server.server_eof.get() as i64

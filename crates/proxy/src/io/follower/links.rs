@@ -18,7 +18,7 @@ use shoal_topology::Endpoint;
 use crate::following::Whom;
 use crate::io::worker::open_tcp;
 use crate::returning::reply::Reply;
-use crate::settings::Secret;
+use crate::server_auth::{ServerAuth, Tries};
 
 /// How long a connection or an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,10 +41,8 @@ const MESSAGES_MAX: usize = 1024;
 pub struct Target {
     /// Where.
     pub endpoint: Endpoint,
-    /// The user, if not the default one.
-    pub user: Option<String>,
-    /// Its password, if one is asked for.
-    pub password: Option<Secret>,
+    /// As whom, if passwords are asked for.
+    pub auth: Option<ServerAuth>,
 }
 
 /// An answer, or why there is none.
@@ -85,6 +83,7 @@ struct Link {
     unsent: Vec<u8>,
     unread: Vec<u8>,
     waiting: VecDeque<Waiting>,
+    tries: Tries,
     used_at: Instant,
     /// On a link on which messages come: when it last sent something, and whether it was asked for a sign of life since.
     heard_at: Instant,
@@ -223,6 +222,7 @@ impl Links {
             unsent: Vec::new(),
             unread: Vec::new(),
             waiting: VecDeque::new(),
+            tries: Tries::default(),
             used_at: now,
             heard_at: now,
             pinged: false,
@@ -333,8 +333,15 @@ impl Links {
                 }
                 continue;
             };
-            if let (None, Reply::Error(words)) = (&waiting.asker, &reply) {
-                return Err(format!("it refuses the proxy: {words}"));
+            if waiting.asker.is_none() {
+                let refusal = match &reply {
+                    Reply::Error(words) => Some(words),
+                    _ => None,
+                };
+                if link.tries.refused(refusal.is_some()) {
+                    let words = refusal.map_or("", |words| words.as_str());
+                    return Err(format!("it refuses the proxy: {words}"));
+                }
             }
             waiting.read.push(reply);
             if waiting.read.len() < waiting.replies {
@@ -407,15 +414,8 @@ impl Links {
 impl Link {
     /// Says what is said before anything is asked.
     fn greet(&mut self) {
-        let mut greetings = 0;
-        if let Some(password) = &self.target.password {
-            let password = password.reveal().as_bytes();
-            match &self.target.user {
-                Some(user) => encode::command(&mut self.unsent, &[b"AUTH", user.as_bytes(), password]),
-                None => encode::command(&mut self.unsent, &[b"AUTH", password]),
-            }
-            greetings += 1;
-        }
+        let mut greetings = self.target.auth.as_ref().map_or(0, |auth| auth.greet(&mut self.unsent));
+        self.tries = Tries::begin(self.target.auth.as_ref());
         if self.listens {
             encode::command(&mut self.unsent, &[b"PSUBSCRIBE", b"*"]);
             greetings += 1;
