@@ -34,8 +34,9 @@ bench: ## measure against nutcracker, the floor and direct clients; writes a pag
 	@cargo build --release -p shoal-cli
 	@cargo bench -p shoal-e2e --bench proxies -- --syscalls
 
-measure: bench ## what an issue asks to see in figures: the bench, memory with 10,000 connections
+measure: bench ## what an issue asks to see in figures: the bench, memory with 10,000 connections, writes that wait for a replica
 	@cargo bench -p shoal-e2e --bench proxies -- --memory
+	@cargo bench -p shoal-e2e --bench proxies -- --durability
 
 fuzz: ## fuzz one target for T seconds, on nightly: make fuzz TARGET=request T=60
 	@tools/fuzz "$(TARGET)" "$(or $(T),60)"

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use shoal_proxy::access::{Rules, USERS_MAX};
 use shoal_proxy::config::from_proxy_yml;
 use shoal_proxy::hand_over::giver::Wants;
 use shoal_proxy::hand_over::{Decoder, Fault, Giver, Message, Taker};
@@ -23,7 +24,7 @@ mod session;
 pub type Entry = fn(&[u8]);
 
 /// The targets by name, but for [`canary`].
-pub const ENTRIES: [(&str, Entry); 12] = [
+pub const ENTRIES: [(&str, Entry); 13] = [
     ("request", request),
     ("command", command),
     ("delimiter", delimiter),
@@ -36,6 +37,7 @@ pub const ENTRIES: [(&str, Entry); 12] = [
     ("session", session),
     ("hand_over", hand_over),
     ("cursor", cursor),
+    ("acl_rules", acl_rules),
 ];
 
 /// A client's stream gives the same requests however it is cut, and a request's arguments, written again, are the
@@ -91,6 +93,36 @@ fn assert_named(request: &[u8], args: &[Span]) {
             let is_word = |word: &[u8]| word.len() == named.key_bytes && slow_log::shown(word) == key;
             assert!(args.iter().any(|span| is_word(span.of(request))), "{key} is no word of it");
             assert!(key.len() <= 4 * slow_log::KEY_MAX);
+        }
+    }
+}
+
+/// A user's rules are read or refused, never both: a refusal repeats nothing that may be a password, and what was read says
+/// the same when its commands are written down and read again. The rest of the input, behind a NUL, is a name that the
+/// patterns are held against.
+pub fn acl_rules(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    let Some(Ok(text)) = parts.next().map(std::str::from_utf8) else { return };
+    let name = parts.next().unwrap_or_default();
+    match Rules::parse(text) {
+        Err(why) => {
+            for word in text.split_ascii_whitespace().filter(|word| word.len() > 8) {
+                let is_secret = word.starts_with(['>', '<', '#', '!']);
+                assert!(!is_secret || !why.contains(&word[1..]), "{why} repeats {word}");
+            }
+        }
+        Ok(rules) => {
+            let again = Rules::parse(&rules.commands_written()).expect("what was written is a rule");
+            let scripts = rules.commands.runs_scripts() && !again.commands.runs_scripts();
+            assert!(
+                scripts || rules.commands == again.commands,
+                "{text} is not {}",
+                rules.commands_written()
+            );
+            assert!(!rules.keys.are_all() || rules.keys.allow(name) && rules.keys.allow_pattern(name));
+            let allowed = rules.keys.allow(name);
+            let patterns = rules.keys.written('~');
+            assert!(!allowed || !patterns.is_empty(), "a key is allowed by no pattern");
         }
     }
 }
@@ -200,18 +232,23 @@ pub fn nutcracker_yml(bytes: &[u8]) {
 
 /// A `proxy.yml` is read or refused with a reason; what is read can be served.
 ///
-/// A password's file would be read, and the text says which: text that may name one isn't tried. YAML can spell a key by
-/// escapes and, with a tag, in base64 too.
+/// A file of passwords or users would be read, and the text says which: text that may name one isn't tried. YAML can spell a
+/// key by escapes and, with a tag, in base64 too.
 pub fn proxy_yml(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if text.contains("password_file") || text.contains(['\\', '!']) {
+    if ["password_file", "users_file"].iter().any(|key| text.contains(key)) || text.contains(['\\', '!']) {
         return;
     }
     match from_proxy_yml(Path::new("proxy.yml"), text, 2) {
         Ok(config) => {
             assert!((1..=512).contains(&config.settings.workers) && !config.settings.pools.is_empty());
             for settings in config.settings.pools {
-                assert!(settings.password.is_none(), "a password's file was read");
+                assert!(settings.access.users().len() <= USERS_MAX + 1);
+                let shown = format!("{:?} {:?}", settings.access, settings.server_auth);
+                let secrets = settings.server_auth.iter().flat_map(|auth| &auth.passwords);
+                for secret in secrets.filter(|secret| secret.reveal().len() > 32) {
+                    assert!(!shown.contains(secret.reveal()), "a password is shown");
+                }
                 let all = vec![true; settings.pool.shards.len()];
                 assert!(Router::new(&settings.pool, &all).is_ok(), "read, and cannot be routed");
             }

@@ -13,13 +13,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shoal_proxy::access::{Access, DEFAULT_USER, Limits, PasswordHash, Rules, User};
 use shoal_proxy::arena::Key;
 use shoal_proxy::engine::reconfigure::follow_health;
 use shoal_proxy::engine::{Action, Engine, Parts, Pools, SessionEnd};
 use shoal_proxy::failure::Failure;
 use shoal_proxy::health::Health;
+use shoal_proxy::server_auth::ServerAuth;
 use shoal_proxy::settings::{
-    Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, SlowLogSettings,
+    Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, SlowLogSettings,
 };
 use shoal_proxy::stats::WorkerStats;
 use shoal_proxy::time::Time;
@@ -76,6 +78,10 @@ const REQUESTS: [&str; 36] = [
     "NOTHING K",
 ];
 
+/// What else clients say, to bytes of a program that are as high: so older programs keep their meaning.
+const FURTHER: [&str; 7] =
+    ["AUTH app x", "AUTH nobody secret", "HELLO 3 AUTH app x", "ACL WHOAMI", "MULTI", "EXEC", "SUBSCRIBE k1"];
+
 /// What servers answer that is RESP, whether it fits or not.
 const ANSWERS: [&str; 20] = [
     "+OK\r\n",
@@ -127,6 +133,15 @@ impl<'p> Program<'p> {
 
     fn pick(&mut self, below: usize) -> usize {
         usize::from(self.byte().unwrap_or(0)) % below
+    }
+
+    /// What a client says.
+    fn request(&mut self) -> &'static str {
+        let byte = self.pick(256);
+        match byte.checked_sub(256 - FURTHER.len()) {
+            Some(further) => FURTHER[further],
+            None => REQUESTS[byte % REQUESTS.len()],
+        }
     }
 
     /// As many of the next bytes as the byte before them says.
@@ -223,12 +238,12 @@ impl World {
         match event % 17 {
             0 => self.open_session(program.pick(POOLS)),
             1 | 2 => {
-                let (client, request) = (program.pick(CLIENTS_MAX), program.pick(REQUESTS.len()));
-                self.say(client, &written(REQUESTS[request], program.pick(256)));
+                let (client, request) = (program.pick(CLIENTS_MAX), program.request());
+                self.say(client, &written(request, program.pick(256)));
             }
             3 => {
-                let (client, request) = (program.pick(CLIENTS_MAX), program.pick(REQUESTS.len()));
-                let request = written(REQUESTS[request], program.pick(256));
+                let (client, request) = (program.pick(CLIENTS_MAX), program.request());
+                let request = written(request, program.pick(256));
                 self.say(client, &request.repeat(8 * (1 + program.pick(256))));
             }
             4 => {
@@ -463,6 +478,7 @@ impl World {
             }
             Action::Part(key) => panic!("{key:?} is to part, and nobody leaves"),
             Action::ReadUpstream(key) => self.read_on(key),
+            Action::Doubt(named) => panic!("{named:?} is doubted, and follows no sentinel"),
             Action::Read(key) => {
                 if let Some(client) = self.clients.iter().position(|client| client.key == key) {
                     self.arrive_from_client(client);
@@ -546,6 +562,7 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
     };
     let keys = EjectedKeys::Move { empty_on_return: true };
     let ejection = Ejection { failure_limit: 2, retry_after: Duration::from_millis(50), keys };
+    let dialect = if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker };
     PoolSettings {
         pool: Pool {
             name: format!("p{pool}"),
@@ -561,7 +578,8 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         backlog: 1,
         tcp_keepalive: false,
         timeout: (!is(0)).then_some(Duration::from_millis(100)),
-        password: is(1).then(|| Secret::new("secret")),
+        access: access(is(1), dialect),
+        server_auth: is(1).then(|| ServerAuth { user: None, passwords: vec![Secret::new("secret")] }),
         database: u32::from(is(2)),
         preconnect: is(3),
         server_connections: if is(4) { 2 } else { 1 },
@@ -571,10 +589,36 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
         // Every request is slow, so that all are named.
         slow_log: SlowLogSettings { slower_than: Duration::ZERO, entries: 3 },
         multi_key: if is(6) { MultiKey::AsNutcracker } else { MultiKey::Refuse },
+        durability: match is(6) && !cache {
+            true => Durability::Replicated { replicas: 1, timeout: Duration::from_millis(40) },
+            false => Durability::Async,
+        },
         allow_flush: is(3),
         pass_admin_commands: false,
         keyless_scripts: is(5).then_some(0),
-        dialect: if cache == is(7) { Dialect::Shoal } else { Dialect::Nutcracker },
+        followed: Vec::new(),
+        dialect,
+    }
+}
+
+/// A password for all, and in our own dialect a user who may do less, in limits.
+fn access(guarded: bool, dialect: Dialect) -> Access {
+    let secret = PasswordHash::of(b"secret");
+    match (guarded, dialect) {
+        (false, _) => Access::open(),
+        (true, Dialect::Nutcracker) => Access::of_passwords(&[secret]),
+        (true, Dialect::Shoal) => {
+            let mut everything = Rules::everything();
+            everything.add_password(secret).expect("room for a password");
+            let rules = Rules::parse("on nopass ~k1* &k1* +@all -hello -sort -exec").expect("rules");
+            let few = Limits {
+                max_connections: Some(3),
+                requests_per_second: Some(2000),
+                bytes_per_second: Some(100_000),
+            };
+            let default = User::new(DEFAULT_USER, everything, Limits::default());
+            Access::of_users(default, vec![User::new("app", rules, few)], Limits::default())
+        }
     }
 }
 

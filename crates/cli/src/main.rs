@@ -10,6 +10,10 @@ mod nutcracker;
 mod proxy;
 mod up;
 
+/// It gives back what is free within seconds (decision 0018).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Redis for a whole company.
 #[derive(Debug, Parser)]
 #[command(name = "shoal", version, about, propagate_version = true, arg_required_else_help = true)]

@@ -11,6 +11,7 @@
 //! Contestants alternate inside a round, and a ratio is taken inside a round only: what the machine does
 //! beside it moves both sides. All processes run on the same two cores.
 //!
+//! `--durability` measures what it costs that writes wait for a replica, and writes a page of its own too.
 //! `--memory` measures what 10,000 connections cost in memory instead, and writes a page of its own.
 //!
 //! Does not measure networks or many cores: everything is on loopback. Reloads and faults have tests of their own.
@@ -21,6 +22,8 @@ mod contestant;
 mod cost;
 #[path = "proxies/crowd.rs"]
 mod crowd;
+#[path = "proxies/durability.rs"]
+mod durability;
 #[path = "proxies/forwarder.rs"]
 mod forwarder;
 #[path = "proxies/load.rs"]
@@ -85,9 +88,10 @@ fn bench(options: &Options) -> Fallible<bool> {
         return check(&Record::read(&options::in_repository(file))?, options.at_most);
     }
     machine::keep_to_cores(options.cores)?;
-    if options.memory {
+    if options.memory || options.durability {
         let page = options.out(&machine::today()?);
-        write_page(&page, &memory::run(options)?)?;
+        let text = if options.memory { memory::run(options)? } else { durability::run(options)? };
+        write_page(&page, &text)?;
         eprintln!("bench: wrote {}", page.display());
         return Ok(true);
     }

@@ -14,7 +14,12 @@ use crate::settings::{
 };
 use crate::succession::DRAIN_TIMEOUT;
 
+mod access;
+mod durability;
 mod nutcracker;
+mod sentinels;
+
+use access::{AccessEntry, LimitsEntry, ServerAuthEntry, UserEntry};
 
 pub use nutcracker::from_nutcracker;
 
@@ -58,7 +63,14 @@ struct PoolEntry {
     hash_tag: Option<String>,
     /// Milliseconds.
     timeout: Option<u64>,
+    password: Option<Secret>,
     password_file: Option<String>,
+    server_auth: Option<ServerAuthEntry>,
+    #[serde(default)]
+    users: Vec<UserEntry>,
+    users_file: Option<String>,
+    #[serde(default)]
+    limits: LimitsEntry,
     #[serde(default)]
     database: u32,
     #[serde(default)]
@@ -74,6 +86,8 @@ struct PoolEntry {
     #[serde(default)]
     slow_log: SlowLogEntry,
     multi_key: Option<MultiKeyEntry>,
+    #[serde(default)]
+    durability: durability::DurabilityEntry,
     #[serde(default)]
     allow_flush: bool,
     #[serde(default)]
@@ -149,7 +163,12 @@ struct SlowLogEntry {
 #[serde(deny_unknown_fields)]
 struct ServerEntry {
     name: Option<String>,
-    address: String,
+    address: Option<String>,
+    sentinels: Option<Vec<String>>,
+    #[serde(rename = "master_name")]
+    watched_as: Option<String>,
+    sentinel_user: Option<String>,
+    sentinel_password_file: Option<String>,
     #[serde(default = "weight_default")]
     weight: u32,
 }
@@ -201,13 +220,28 @@ pub struct ProxyConfig {
 /// [`Error::Config`] with the line and what is wrong there.
 pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConfig, Error> {
     let refuse = |reason: String| Error::Config { path: path.to_owned(), reason };
-    let file: ProxyFile = serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string()))?;
+    // An error says where, and shows of the file no more than a key: there may be a password on the line.
+    let unshown = serde_saphyr::options! { with_snippet: false };
+    let file: ProxyFile = serde_saphyr::from_str_with_options(text, unshown).map_err(|error| {
+        let line = error.location().and_then(|place| usize::try_from(place.line()).ok());
+        refuse(match line.and_then(|line| key_of(text, line)) {
+            Some(key) => format!("{error}: {key}"),
+            None => error.to_string(),
+        })
+    })?;
     if file.pools.is_empty() {
         return Err(refuse("there are no pools: write at least one under `pools`".to_owned()));
     }
     let workers = file.workers.unwrap_or(cores);
     if !(1..=512).contains(&workers) {
         return Err(refuse(format!("workers: {workers} is not between 1 and 512")));
+    }
+    let has_secret = |pool: &PoolEntry| {
+        pool.password.is_some() || pool.server_auth.as_ref().is_some_and(ServerAuthEntry::is_inline)
+    };
+    if let Some(pool) = file.pools.iter().find(|pool| has_secret(pool)) {
+        let why = |why| refuse(format!("pool {}: password: {why}, or use password_file", pool.name));
+        crate::io::secret_file::check(path).map_err(why)?;
     }
     let mut pools = Vec::new();
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -234,6 +268,13 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
         hand_over: file.hand_over.map(|socket| folder.join(socket)),
         drain_timeout: file.drain_timeout.map_or(DRAIN_TIMEOUT, Duration::from_millis),
     })
+}
+
+/// The key that the line of this number begins with, if it does.
+fn key_of(text: &str, line: usize) -> Option<&str> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let (key, _) = line.trim_start_matches([' ', '-']).split_once(':')?;
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(key)
 }
 
 impl PoolEntry {
@@ -265,18 +306,17 @@ impl PoolEntry {
             Some(text) => Some(text.parse().map_err(|error| format!("hash_tag: {error}"))?),
             None => None,
         };
-        let password = match &self.password_file {
-            Some(file) => {
-                let text = crate::io::secret_file::read(&folder.join(file))?;
-                let password = text.trim_end_matches(['\r', '\n']);
-                if password.is_empty() {
-                    return Err(format!("password_file: {file} is empty"));
-                }
-                Some(Secret::new(password))
-            }
-            None => None,
+        let access = AccessEntry {
+            password: self.password,
+            password_file: self.password_file,
+            server_auth: self.server_auth,
+            users: self.users,
+            users_file: self.users_file,
+            limits: self.limits,
         };
+        let (access, server_auth) = access.mean(folder)?;
         let slow_log = self.slow_log.mean()?;
+        let durability = self.durability.mean(cache, self.timeout)?;
         let eject = self.eject.unwrap_or(EjectEntry {
             failure_limit: failure_limit_default(),
             retry_after: retry_after_default(),
@@ -285,9 +325,15 @@ impl PoolEntry {
         });
         let ejection = if cache { Some(eject.mean()?) } else { None };
         let mut shards = Vec::new();
+        let mut followed = Vec::new();
         for server in self.servers {
-            let primary: Endpoint = server.address.parse().map_err(|error| format!("servers: {error}"))?;
-            let name = server.name.unwrap_or_else(|| primary.to_string());
+            let (primary, found_by) = server.place(cache, folder)?;
+            let usual = || match &found_by {
+                Some(followed) => followed.sentinels.watched_as.clone(),
+                None => primary.to_string(),
+            };
+            let name = server.name.clone().unwrap_or_else(usual);
+            followed.push(found_by);
             shards.push(Shard {
                 name,
                 weight: server.weight,
@@ -302,6 +348,7 @@ impl PoolEntry {
                 shards.len()
             ));
         }
+        sentinels::check_followed(&mut followed)?;
         let keyless_scripts = match &self.keyless_scripts {
             Some(name) => {
                 let place = shards.iter().position(|shard: &Shard| shard.name == *name);
@@ -325,7 +372,8 @@ impl PoolEntry {
             backlog: self.backlog,
             tcp_keepalive: self.tcp_keepalive,
             timeout: self.timeout.map(Duration::from_millis),
-            password,
+            access,
+            server_auth,
             database: self.database,
             preconnect: self.preconnect,
             server_connections: self.server_connections,
@@ -339,10 +387,12 @@ impl PoolEntry {
                 Some(MultiKeyEntry::AsNutcracker) => MultiKey::AsNutcracker,
                 Some(MultiKeyEntry::Refuse) | None => MultiKey::Refuse,
             },
+            durability,
             allow_flush: self.allow_flush,
             pass_admin_commands: self.pass_admin_commands,
             keyless_scripts,
             dialect: Dialect::Shoal,
+            followed,
         })
     }
 }

@@ -24,18 +24,21 @@ use shoal_topology::{Endpoint, Router};
 
 use crate::arena::{Arena, Key};
 use crate::buffer::BufferPool;
+use crate::following::shard::Primary;
+use crate::gather::Crowd;
 use crate::health::{Health, Now};
 use crate::join::Joins;
 use crate::policy::Policies;
 use crate::scan::Cursors;
 use crate::scripts::Scripts;
 use crate::session::{Hold, Phase as SessionPhase, Protocol, Session};
-use crate::settings::{Dialect, PoolSettings};
+use crate::settings::{Dialect, Durability, PoolSettings};
 use crate::slow_log::SlowLog;
 use crate::stats::{PoolCounts, WorkerStats};
 use crate::time::Time;
-use crate::upstream::{Phase, Upstream, Usage};
+use crate::upstream::{Asked, Phase, Upstream, Usage};
 
+mod admission;
 mod backpressure;
 mod blocking;
 mod dedicated;
@@ -47,12 +50,14 @@ mod muted;
 pub mod observe;
 mod pubsub;
 pub mod reconfigure;
+mod replicate;
 mod reply;
 mod request;
 mod route;
 mod slow;
 mod split;
 mod stream;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -74,6 +79,8 @@ pub enum Action {
     Read(Key),
     /// Take up reading from this upstream's server, which was not read because a session is owed too much.
     ReadUpstream(Key),
+    /// Look whether this shard's primary is still the primary: the pool's name and its own.
+    Doubt(Box<(String, String)>),
 }
 
 /// How a session came to its end.
@@ -127,8 +134,8 @@ pub struct Engine {
     unix_micros: u64,
     next_id: u64,
     id_step: u64,
-    /// Scratch: the family of the command of the request being taken.
-    group: Group,
+    /// Scratch: what is noted of the request being taken.
+    asked: Asked,
     /// Scratch: the words of the request being taken.
     args: Vec<Span>,
     /// Scratch: where its keys are among them.
@@ -166,6 +173,10 @@ struct Pool {
     readmit_at: u64,
     /// The upstreams: by shard, then version of RESP, then lane.
     lanes: Vec<Option<Key>>,
+    /// How many lanes there are of each shard and version of RESP; those for writes come behind the others.
+    lanes_each: usize,
+    /// Whether writes are answered when replicas have them.
+    replicates: bool,
     /// How many upstreams are dedicated now.
     dedicated: usize,
     /// Upstreams that were, and wait for the next use.
@@ -179,6 +190,10 @@ struct Pool {
     /// How cursors of a scan over all shards are written.
     cursors: Cursors,
     scripts: Scripts,
+    /// When the primary of one of its shards may be doubted again.
+    next_doubt: Time,
+    /// Who could ask next.
+    crowd: Crowd,
 }
 
 impl Engine {
@@ -205,7 +220,7 @@ impl Engine {
             unix_micros: 0,
             next_id: parts.first_id,
             id_step: parts.id_step,
-            group: Group::Generic,
+            asked: Group::Generic.into(),
             args: Vec::new(),
             keys: Vec::new(),
             splitting: split::Splitting::default(),
@@ -231,6 +246,7 @@ impl Engine {
         self.now = now;
         self.unix_micros = unix_micros;
         for pool in 0..self.pools.len() {
+            self.pools[pool].crowd.turn(now);
             if self.pools[pool].follow_health(now) {
                 self.follow_ejections(pool);
             }
@@ -244,11 +260,16 @@ impl Engine {
         self.next_id += self.id_step;
         let lane = (id / self.id_step % u64::from(settings.server_connections)) as u16;
         let stats = self.pools[pool].counts.pool.clone();
-        let mut session = Session::new(pool, stats.clone(), id, lane, peer, settings.password.is_none());
+        let mut session = Session::new(pool, stats.clone(), id, lane, peer, settings.access.is_open());
         session.traffic.opened(self.now);
+        let arrived = session.arrive(&settings.access);
         stats.sessions_total.add(1);
         stats.sessions.add(1);
-        self.sessions.insert(session)
+        let key = self.sessions.insert(session);
+        if let Err(over) = arrived {
+            self.refuse_session(key, &over);
+        }
+        key
     }
 
     /// The client of `key` has closed, or its socket failed.
@@ -366,9 +387,15 @@ impl Engine {
             if upstream.phase != Phase::Ready || upstream.output.is_empty() {
                 continue;
             }
+            if upstream.replication.is_open() {
+                if self.close_batch(key) {
+                    return Some(key);
+                }
+                continue;
+            }
             if upstream.home.settings.gather
                 && upstream.usage == Usage::Shared
-                && let Err(until) = upstream.gather(self.now)
+                && let Err(until) = upstream.gather(self.now, self.pools[upstream.pool].crowd.is_any())
             {
                 upstream.touched = true;
                 self.gathering.push(key);
@@ -432,6 +459,9 @@ impl Engine {
     /// Where `key` connects to.
     pub fn upstream_endpoint(&self, key: Key) -> Option<&Endpoint> {
         let home = &self.upstreams.get(key)?.home;
+        if home.settings.primary(home.shard) != Primary::Known {
+            return None; // it is connected when there is one
+        }
         home.settings.pool.shards.get(home.shard).map(|shard| &shard.primary)
     }
 
@@ -487,6 +517,7 @@ impl Engine {
         if let Some(upstream) = session.stream.as_ref().and_then(|stream| stream.upstream) {
             self.abandon(upstream); // it was sent a part of a request
         }
+        self.charge_the_rest(&session);
         session.stats.sessions.add(-1);
         if let Some(mode) = &session.mode {
             self.close_held(&mode.upstreams());
@@ -511,7 +542,8 @@ impl Pool {
     ) -> Result<Pool, shoal_topology::Error> {
         let version = health.version();
         let router = Router::new(&settings.pool, &detour::routed(&settings, &health))?;
-        let lanes = settings.pool.shards.len() * 2 * usize::from(settings.server_connections);
+        let lanes_each = usize::from(settings.lanes());
+        let lanes = settings.pool.shards.len() * 2 * lanes_each;
         Ok(Pool {
             readmit_at: readmit_at(&settings, &health),
             detour: detour::Detour::new(&settings, &health, workers),
@@ -520,6 +552,8 @@ impl Pool {
             health,
             health_version: version,
             lanes: vec![None; lanes],
+            lanes_each,
+            replicates: settings.durability != Durability::Async,
             dedicated: 0,
             spares: Vec::new(),
             held: 0,
@@ -527,6 +561,8 @@ impl Pool {
             slow_log: SlowLog::default(),
             cursors: Cursors::of(&settings.pool),
             scripts: Scripts::default(),
+            next_doubt: Time::default(),
+            crowd: Crowd::default(),
             settings,
         })
     }
@@ -534,8 +570,7 @@ impl Pool {
     /// Where the upstream of `lane` to `shard` is among the lanes.
     #[inline]
     fn lane_place(&self, shard: usize, protocol: Protocol, lane: u16) -> usize {
-        let lanes = usize::from(self.settings.server_connections);
-        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * lanes + usize::from(lane)
+        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * self.lanes_each + usize::from(lane)
     }
 
     /// Routes by the servers that are in now; true if they are others than before.

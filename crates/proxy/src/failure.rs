@@ -33,6 +33,10 @@ pub enum Failure {
     BackingOff,
     /// Its reply had to wait for its turn for so long that others waited too long behind it.
     Stalled,
+    /// Another instance is the primary of its shard now, and it is not spoken to any more.
+    Switched,
+    /// Nobody is known to be the primary of its shard.
+    NoPrimary,
     /// This process lacks something that a connection needs, in these words: no fault of the server's.
     Local(String),
     /// Something else that the system says in these words.
@@ -57,11 +61,13 @@ pub enum FailureKind {
     Stalled,
     Local,
     Other,
+    Switched,
+    NoPrimary,
 }
 
 impl FailureKind {
     /// All of them, each at the place of its number (`kind as usize`).
-    pub const ALL: [FailureKind; 14] = [
+    pub const ALL: [FailureKind; 16] = [
         FailureKind::TimedOut,
         FailureKind::Refused,
         FailureKind::AllEjected,
@@ -76,6 +82,8 @@ impl FailureKind {
         FailureKind::Stalled,
         FailureKind::Local,
         FailureKind::Other,
+        FailureKind::Switched,
+        FailureKind::NoPrimary,
     ];
 
     /// Its name on the admin port.
@@ -95,6 +103,8 @@ impl FailureKind {
             FailureKind::Stalled => "stalled",
             FailureKind::Local => "proxy_lacks_means",
             FailureKind::Other => "other",
+            FailureKind::Switched => "switched",
+            FailureKind::NoPrimary => "no_primary",
         }
     }
 }
@@ -116,6 +126,8 @@ impl Failure {
             Failure::BackingOff => FailureKind::BackingOff,
             Failure::Stalled => FailureKind::Stalled,
             Failure::Local(_) => FailureKind::Local,
+            Failure::Switched => FailureKind::Switched,
+            Failure::NoPrimary => FailureKind::NoPrimary,
             Failure::Other(_) => FailureKind::Other,
         }
     }
@@ -136,6 +148,8 @@ impl Failure {
             | Failure::AllEjected
             | Failure::BackingOff
             | Failure::Ejected
+            | Failure::Switched
+            | Failure::NoPrimary
             | Failure::Unremembered => "Connection refused",
             Failure::NameUnknown => "Host is down",
             Failure::Closed => "unknown",
@@ -171,6 +185,11 @@ impl Failure {
                 "has a large reply whose turn in this pipeline did not come within {}, while others waited behind it",
                 milliseconds(Some(pool.client_stall_timeout))
             ),
+            Failure::Switched => "has another primary now, and the old one had not answered".to_owned(),
+            Failure::NoPrimary => {
+                "has no primary at the moment: no sentinel names an instance that says that it is the primary"
+                    .to_owned()
+            }
             Failure::Local(words) => format!("cannot be reached by this proxy: {words}"),
             Failure::Other(words) => format!("failed: {words}"),
         };

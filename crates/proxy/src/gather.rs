@@ -2,64 +2,67 @@
 //!
 //! ```text
 //!   a batch is unanswered    ──▶ wait for the answer: what it could gain by going is the way, not the server's time
-//!   none is, company is near ──▶ wait for it, in proportion to what an answer takes anyway, and WAIT_MAX at most
+//!   none is, company is near ──▶ wait until the batch is worth its while, and WAIT_MAX at most
 //!   none is, no company      ──▶ go
 //! ```
 //!
 //! Fewer and larger batches are what makes the server cheaper: each costs it a wake-up, a read and a write. How near company
-//! is, is told by what came before: requests arrive every `gap` on average, and are answered after `latency`, waits for
-//! company not counted. It is near if more than one comes within that. A session alone never waits then, since its next
-//! request comes after its answer; nor do sessions that ask together wait for others that are not there. While company comes
-//! as expected, waits grow up to [`PATIENCE_MAX`]; a wait in vain halves them.
+//! is, is told by two things. By the pace: requests arrive every `gap` on average, and at least [`COMPANY_MIN`] must be
+//! expected within the wait, so that a server that has little to do is never waited for. And by the [`Crowd`]: somebody must
+//! be about who has nothing outstanding, since whoever waits for an answer cannot ask. A session alone never waits, nor do
+//! sessions that have all asked. Waits in which nobody came are followed by batches that do not wait, twice as many each time.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
+mod crowd;
+
+pub use crowd::{AnsweredIn, Crowd};
+
 /// A batch of this many bytes is sent whatever else may come.
 const BYTES_MAX: usize = 16 * 1024;
+
+/// A batch of this many requests is sent whatever else may come: what the server's wake-up costs is shared well enough.
+const REQUESTS_MAX: u32 = 8;
 
 /// How long a request waits at most for the answer to the batch before its own.
 const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1);
 
 /// How long a request waits at most for company while the server has nothing in hand, in microseconds.
-const WAIT_MAX: u64 = 500;
+const WAIT_MAX: u64 = 250;
 
-/// Requests that must be expected within the first, shortest wait, in sixteenths.
-const COMPANY_MIN: u64 = 17;
+/// Requests that must be expected within a wait.
+const COMPANY_MIN: u64 = 2;
 
-/// Averages are kept in 1/16 microseconds.
+/// The pace is counted over so many microseconds: sessions that are answered together ask together, and a shorter look would
+/// see their burst, or the pause after it, for the pace.
+const COUNTED: u64 = 1_000;
+
+/// After so many waits in vain, one behind the other, the number of batches that do not wait grows no more.
+const VAIN_MAX: u32 = 6;
+
+/// The gap is kept in 1/16 microseconds.
 const SHIFT: u32 = 4;
-
-/// The pace is counted over the time of so many answers: sessions that are answered together ask together, and a shorter look
-/// would see their burst, or the pause after it, for the pace.
-const ANSWERS_COUNTED: u64 = 8;
-
-/// Waits are so many eighths of what an answer takes: at first, and at most.
-const PATIENCE_AT_FIRST: u64 = 8;
-/// See [`PATIENCE_AT_FIRST`].
-const PATIENCE_MAX: u64 = 40;
 
 /// What one upstream knows of the pace of its requests, and of the batch that is being gathered.
 #[derive(Clone, Copy, Debug)]
 pub struct Gather {
     /// Average time between requests as last counted, in 1/16 microseconds.
     gap: u64,
-    /// Average time from a request to its answer, less the time that it waited for company, in 1/16 microseconds.
-    latency: u64,
     /// Since when requests are counted, and how many there were.
     counted_since: Time,
     counted: u64,
-    /// How long to wait for company, in eighths of `latency`.
-    patience: u64,
-    /// How long the last batch waited for company, in microseconds.
-    waited: u64,
     /// Since when the present batch waits; `NEVER` if it does not.
     since: Time,
     /// Requests in the present batch.
     requests: u32,
-    /// How many there were when it began to wait for company, and how many were expected; 0 if it does not.
-    hoped: (u32, u32),
+    /// How many there were when it began to wait for company; 0 if it does not.
+    hoped_with: u32,
+    /// How many waits in a row were in vain.
+    vain: u32,
+    /// How many batches will not wait for company, because of that.
+    hurried: u32,
 }
 
 /// The average gap of an upstream that has had no requests: far too long for company.
@@ -69,14 +72,13 @@ impl Default for Gather {
     fn default() -> Self {
         Gather {
             gap: GAP_AT_FIRST,
-            latency: 0,
             counted_since: Time::default(),
             counted: 0,
-            patience: PATIENCE_AT_FIRST,
-            waited: 0,
             since: Time::NEVER,
             requests: 0,
-            hoped: (0, 0),
+            hoped_with: 0,
+            vain: 0,
+            hurried: 0,
         }
     }
 }
@@ -85,9 +87,9 @@ impl Gather {
     /// A request was added to the batch.
     #[inline]
     pub fn arrived(&mut self, now: Time) {
-        let counting = now.since(self.counted_since).as_micros() as u64;
-        if counting << SHIFT >= self.latency * ANSWERS_COUNTED && counting > 0 {
-            self.gap = (counting << SHIFT) / self.counted.max(1);
+        let counting = now.micros_since(self.counted_since);
+        if counting >= COUNTED {
+            self.gap = ((counting << SHIFT) / self.counted.max(1)).max(1);
             self.counted_since = now;
             self.counted = 0;
         }
@@ -95,60 +97,48 @@ impl Gather {
         self.requests += 1;
     }
 
-    /// A request is answered, `micros` microseconds after it was queued.
-    #[inline]
-    pub fn answered(&mut self, micros: u64) {
-        let latency = micros.saturating_sub(self.waited).min(1_000_000) << SHIFT;
-        self.latency = self.latency - (self.latency >> SHIFT) + (latency >> SHIFT);
-    }
-
     /// The batch was sent.
     #[inline]
-    pub fn sent(&mut self, now: Time) {
-        self.waited = 0;
-        if self.hoped.1 > 0 {
-            self.waited = now.since(self.since).as_micros() as u64;
+    pub fn sent(&mut self) {
+        self.hurried = self.hurried.saturating_sub(1);
+        if self.hoped_with > 0 {
             self.learn();
         }
         self.since = Time::NEVER;
         self.requests = 0;
     }
 
-    /// The wait is over: has the company come that was hoped for?
+    /// The wait is over: has anybody come?
     fn learn(&mut self) {
-        let (had, expected) = std::mem::take(&mut self.hoped);
-        let came = self.requests - had.min(self.requests);
-        if came * 2 >= expected - had.min(expected) {
-            self.patience = (self.patience + 1).min(PATIENCE_MAX);
+        if self.requests > self.hoped_with {
+            self.vain = 0;
         } else {
-            self.patience = (self.patience / 2).max(PATIENCE_AT_FIRST);
+            self.vain = (self.vain + 1).min(VAIN_MAX);
+            self.hurried = (1 << self.vain) - 1;
         }
+        self.hoped_with = 0;
     }
 
     /// Whether the batch of `bytes` should be sent now, or waits until when at most. `in_flight` says that the one before it is
-    /// unanswered.
+    /// unanswered; `free`, that somebody is about who could ask.
     ///
     /// # Errors
     /// Until when it waits.
     #[inline]
-    pub fn decide(&mut self, now: Time, in_flight: bool, bytes: usize) -> Result<(), Time> {
+    pub fn decide(&mut self, now: Time, in_flight: bool, bytes: usize, free: bool) -> Result<(), Time> {
         if bytes >= BYTES_MAX {
             return Ok(());
         }
         let wait = if in_flight {
             ANSWER_WAIT_MAX
         } else {
-            let shortest = ((self.latency * PATIENCE_AT_FIRST / 8) << SHIFT) / self.gap.max(1);
-            if shortest < COMPANY_MIN {
+            let wait = ((self.gap * u64::from(REQUESTS_MAX)) >> SHIFT).min(WAIT_MAX);
+            let is_rare = wait << SHIFT < self.gap * COMPANY_MIN;
+            if is_rare || !free || self.requests >= REQUESTS_MAX || self.hurried > 0 {
                 return Ok(());
             }
-            let wait = ((self.latency * self.patience / 8) >> SHIFT).min(WAIT_MAX);
-            let expected = (wait << SHIFT) / self.gap.max(1);
-            if u64::from(self.requests) > expected {
-                return Ok(());
-            }
-            if self.hoped.1 == 0 {
-                self.hoped = (self.requests, expected as u32 + 1);
+            if self.hoped_with == 0 {
+                self.hoped_with = self.requests;
             }
             Duration::from_micros(wait)
         };

@@ -9,6 +9,7 @@ use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
 use crate::scan::Leg;
 use crate::settings::PoolSettings;
+use crate::upstream::Asked;
 
 mod shards;
 #[cfg(test)]
@@ -92,6 +93,8 @@ pub struct Again {
     pub request: Box<[u8]>,
     /// The script.
     pub body: Arc<[u8]>,
+    /// What is noted of it.
+    pub asked: Asked,
 }
 
 /// What has come of a part's reply.

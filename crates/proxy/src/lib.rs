@@ -10,12 +10,14 @@
 //! Invariant: a worker takes no lock and touches no other worker's cache lines for a request. What workers agree on
 //! ([`health`]) is read by one load and written when something fails.
 
+pub mod access;
 pub mod arena;
 mod buffer;
 pub mod config;
 pub mod engine;
 mod error;
 pub mod failure;
+pub mod following;
 mod gather;
 pub mod hand_over;
 pub mod health;
@@ -27,13 +29,16 @@ mod local;
 mod mode;
 pub mod moved_keys;
 mod policy;
+mod replication;
 pub mod returning;
 pub mod scan;
 mod scripts;
+pub mod server_auth;
 mod session;
 pub mod settings;
 pub mod slow_log;
 pub mod snapshot;
+mod standing;
 pub mod stats;
 mod subscriber;
 pub mod succession;

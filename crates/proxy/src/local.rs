@@ -6,10 +6,12 @@
 use shoal_resp::encode;
 use shoal_resp::request::Span;
 
+use crate::access::{Over, WrongPassword};
 use crate::buffer::BufferPool;
 use crate::session::{Phase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
 
+mod acl;
 mod connection;
 
 /// The version of Redis whose commands the proxy knows and whose texts it gives.
@@ -19,6 +21,7 @@ pub const REDIS_VERSION: &str = "7.0.15";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // they are the commands' names
 pub enum Local {
+    Acl,
     Auth,
     Client,
     Cluster,
@@ -37,6 +40,7 @@ impl Local {
     /// The command `name`, if the proxy answers it.
     pub fn of(name: &str) -> Option<Local> {
         Some(match name {
+            "ACL" => Local::Acl,
             "AUTH" => Local::Auth,
             "CLIENT" => Local::Client,
             "CLUSTER" | "ASKING" | "READONLY" | "READWRITE" => Local::Cluster,
@@ -86,6 +90,7 @@ pub fn answer(
     let mut out = Vec::with_capacity(128);
     let words: Vec<&[u8]> = args.iter().map(|span| span.of(raw)).collect();
     match command {
+        Local::Acl => acl::answer(&mut out, session, pool, &words),
         Local::Auth => auth(&mut out, session, pool, &words),
         Local::Client => client(&mut out, session, pool, &words),
         Local::Cluster => encode::error(&mut out, "ERR This instance has cluster support disabled"),
@@ -105,8 +110,10 @@ pub fn answer(
         Local::Reset => {
             session.protocol = Protocol::Resp2;
             session.name.clear();
-            session.authenticated = pool.password.is_none();
-            encode::simple(&mut out, "RESET");
+            match session.leave_user(&pool.access) {
+                Ok(()) => encode::simple(&mut out, "RESET"),
+                Err(over) => turn_away(&mut out, session, pool, 0, &over),
+            }
         }
         // As INFO has it: a client that looks for a primary has found one.
         Local::Role => {
@@ -158,46 +165,46 @@ fn auth(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[
         [_, user, password] => (*user, *password),
         _ => return encode::error(out, "ERR syntax error"),
     };
-    match (check_password(pool, user, password), pool.dialect) {
-        (Ok(()), _) => {
-            session.authenticated = true;
-            encode::simple(out, "OK");
+    match (pool.dialect, pool.access.is_open()) {
+        (Dialect::Nutcracker, true) => {
+            return encode::error(out, "ERR Client sent AUTH, but no password is set");
         }
-        // While there is no password, Redis takes any for its default user where the user is named.
-        (Err(NotIn::NoPasswordSet), Dialect::Shoal) if words.len() == 3 => match user {
-            b"default" => encode::simple(out, "OK"),
-            _ => encode::error(out, WRONG_PASSWORD),
+        // Where the user is named, Redis takes any password for one that has none.
+        (Dialect::Shoal, true) if words.len() == 2 => {
+            return encode::error(
+                out,
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?",
+            );
+        }
+        _ => {}
+    }
+    match (pool.access.enter(user, password), pool.dialect) {
+        (Ok(user), _) => match session.enter(&pool.access, user) {
+            Ok(()) => encode::simple(out, "OK"),
+            Err(over) => turn_away(out, session, pool, user, &over),
         },
-        (Err(NotIn::NoPasswordSet), Dialect::Nutcracker) => {
-            encode::error(out, "ERR Client sent AUTH, but no password is set");
-        }
-        (Err(NotIn::NoPasswordSet), Dialect::Shoal) => encode::error(
-            out,
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?",
-        ),
-        (Err(NotIn::Wrong), Dialect::Nutcracker) => {
+        (Err(WrongPassword), Dialect::Nutcracker) => {
+            session.stats.auth_failed.add(1);
             session.authenticated = false;
+            session.guarded = true;
             encode::error(out, "ERR invalid password");
         }
-        (Err(NotIn::Wrong), Dialect::Shoal) => encode::error(out, WRONG_PASSWORD),
+        (Err(WrongPassword), Dialect::Shoal) => {
+            session.stats.auth_failed.add(1);
+            encode::error(out, WRONG_PASSWORD);
+        }
     }
+}
+
+/// The user has too many connections: this one is told so and closed.
+fn turn_away(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, user: u16, over: &Over) {
+    session.stats.over_max_connections.add(1);
+    session.phase = Phase::Draining;
+    encode::error(out, &over.words(&pool.pool.name, &pool.access.user(user).name));
 }
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
-
-enum NotIn {
-    NoPasswordSet,
-    Wrong,
-}
-
-fn check_password(pool: &PoolSettings, user: &[u8], password: &[u8]) -> Result<(), NotIn> {
-    match &pool.password {
-        None => Err(NotIn::NoPasswordSet),
-        Some(secret) if user == b"default" && secret.matches(password) => Ok(()),
-        Some(_) => Err(NotIn::Wrong),
-    }
-}
 
 fn select(out: &mut Vec<u8>, pool: &PoolSettings, index: &[u8]) {
     let number = std::str::from_utf8(index).ok().filter(|text| !text.starts_with('+'));
@@ -220,17 +227,18 @@ fn hello(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &
             None => return encode::error(out, "ERR Protocol version is not an integer or out of range"),
         };
     }
-    let mut authenticated = session.authenticated;
+    let mut entered = None;
     let mut name = None;
     loop {
         match rest {
             [] => break,
             [option, user, password, further @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
-                match check_password(pool, user, password) {
-                    Ok(()) => authenticated = true,
-                    // Redis takes any password for its default user while it has none.
-                    Err(NotIn::NoPasswordSet) if *user == b"default" => {}
-                    Err(_) => return encode::error(out, WRONG_PASSWORD),
+                match pool.access.enter(user, password) {
+                    Ok(user) => entered = Some(user),
+                    Err(WrongPassword) => {
+                        session.stats.auth_failed.add(1);
+                        return encode::error(out, WRONG_PASSWORD);
+                    }
                 }
                 rest = further;
             }
@@ -249,14 +257,18 @@ fn hello(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &
             }
         }
     }
-    if !authenticated {
+    if entered.is_none() && !session.authenticated {
         return encode::error(
             out,
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
              option can be used to authenticate the client and select the RESP protocol version at the same time",
         );
     }
-    session.authenticated = true;
+    if let Some(user) = entered
+        && let Err(over) = session.enter(&pool.access, user)
+    {
+        return turn_away(out, session, pool, user, &over);
+    }
     session.protocol = protocol;
     session.name = name.unwrap_or_else(|| std::mem::take(&mut session.name));
     pairs_len(out, protocol, 7);
@@ -347,8 +359,12 @@ fn describe(session: &Session, pool: &PoolSettings) -> String {
     let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
     let name = String::from_utf8_lossy(&session.name);
     format!(
-        "id={} addr={} laddr={} name={name} db={} resp={resp} user=default\n",
-        session.id, session.peer, pool.listen, pool.database
+        "id={} addr={} laddr={} name={name} db={} resp={resp} user={}\n",
+        session.id,
+        session.peer,
+        pool.listen,
+        pool.database,
+        pool.access.user(session.user()).name
     )
 }
 

@@ -130,6 +130,8 @@ pub struct Transaction {
     pub scripts: Vec<u8>,
     /// How many of these there are.
     pub script_count: usize,
+    /// Whether one of them may write.
+    pub writes: bool,
     /// One of them was refused, so EXEC is.
     pub failed: bool,
     /// The pool was changed under it.
@@ -140,7 +142,6 @@ impl Transaction {
     /// One that has just begun.
     pub fn new(version: u64) -> Transaction {
         let commands = Vec::new();
-        let (failed, outdated) = (false, false);
         Transaction {
             shard: None,
             version,
@@ -148,8 +149,9 @@ impl Transaction {
             count: 0,
             scripts: Vec::new(),
             script_count: 0,
-            failed,
-            outdated,
+            writes: false,
+            failed: false,
+            outdated: false,
         }
     }
 

@@ -108,7 +108,7 @@ impl Policies {
                 // Twemproxy has none of them.
                 (Some(holding), _) if dialect == Dialect::Shoal => Policy::Holding(holding),
                 (None, Some(spread)) if dialect == Dialect::Shoal => Policy::Spread(spread),
-                _ => decide(command, multi_key),
+                _ => decide(command, multi_key, dialect),
             };
             if passes_admin && let Some(passed) = pass(command, policies[place]) {
                 policies[place] = passed;
@@ -127,9 +127,12 @@ impl Policies {
 /// The key whose shard answers [`Policy::Anywhere`]; Twemproxy's choice.
 pub const ANYWHERE_KEY: &[u8] = b"placeholder";
 
-fn decide(command: &Command, multi_key: MultiKey) -> Policy {
-    if let Some(local) = Local::of(command.name) {
-        return Policy::Local(local);
+fn decide(command: &Command, multi_key: MultiKey, dialect: Dialect) -> Policy {
+    match Local::of(command.name) {
+        // Twemproxy has no users.
+        Some(Local::Acl) if dialect == Dialect::Nutcracker => {}
+        Some(local) => return Policy::Local(local),
+        None => {}
     }
     if let Some(kind) = split(command.name) {
         return match (command.name, multi_key) {

@@ -17,9 +17,11 @@ use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
+use crate::gather::AnsweredIn;
 use crate::join::JoinId;
 use crate::mode::Mode;
 use crate::snapshot::Traffic;
+use crate::standing::Standing;
 use crate::stats::PoolStats;
 
 /// A reply that is still coming is kept back up to this many bytes, so that an error can take its place if it breaks off.
@@ -131,10 +133,17 @@ pub struct Session {
     pub name: Vec<u8>,
     /// The version of RESP.
     pub protocol: Protocol,
-    /// Whether the pool's password was given.
+    /// Whether a user's password was given, or none is needed.
     pub authenticated: bool,
+    /// Whether its requests must be looked at before they are taken: no password was given yet, or its user may not do
+    /// everything, or not any number of times.
+    pub guarded: bool,
+    /// Which user it is, where the pool has users or limits.
+    pub standing: Option<Box<Standing>>,
     /// Which of the upstreams to a server this session uses, always the same, so that it never overtakes itself.
     pub lane: u16,
+    /// Whether a write is outstanding that is to be replicated: then all goes by the write lane.
+    pub writing: bool,
     /// Whether requests are taken.
     pub phase: Phase,
     /// Why not at the moment.
@@ -161,6 +170,8 @@ pub struct Session {
     pub output: Buffer,
     /// Whether the session is on the list of those with something to send.
     pub touched: bool,
+    /// When it was answered last, if it has nothing outstanding: for those who wait for company.
+    pub answered_in: AnsweredIn,
     slots: VecDeque<Slot>,
     /// The sequence number of the oldest slot.
     first: u32,
@@ -211,7 +222,10 @@ impl Session {
             name: Vec::new(),
             protocol: Protocol::Resp2,
             authenticated,
+            guarded: !authenticated,
+            standing: None,
             lane,
+            writing: false,
             phase: Phase::Open,
             hold: None,
             ended: false,
@@ -225,6 +239,7 @@ impl Session {
             input: Buffer::default(),
             output: Buffer::default(),
             touched: false,
+            answered_in: AnsweredIn::default(),
             slots: VecDeque::new(),
             first: 0,
             parked: 0,

@@ -3,8 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::following::shard::Followed;
+use serde::Deserialize;
 use shoal_topology::Pool;
 pub use shoal_topology::nutcracker::Listen;
+
+use crate::access::Access;
+use crate::replication::WRITE_LANES;
+use crate::server_auth::ServerAuth;
 
 /// Everything that a proxy process is told.
 #[derive(Clone, Debug)]
@@ -28,8 +34,10 @@ pub struct PoolSettings {
     pub tcp_keepalive: bool,
     /// From when a request is queued to when its reply must have come; `None` waits for ever.
     pub timeout: Option<Duration>,
-    /// The password that clients give and that the servers are given.
-    pub password: Option<Secret>,
+    /// Who may enter, and what they may do.
+    pub access: Access,
+    /// As whom the proxy enters the servers, if they ask.
+    pub server_auth: Option<ServerAuth>,
     /// The database that is selected on the servers.
     pub database: u32,
     /// Whether every server is connected to before clients are accepted.
@@ -47,6 +55,8 @@ pub struct PoolSettings {
     pub slow_log: SlowLogSettings,
     /// What commands do whose keys lie on several shards.
     pub multi_key: MultiKey,
+    /// When a write is answered.
+    pub durability: Durability,
     /// Whether clients may empty the pool by FLUSHDB and FLUSHALL.
     pub allow_flush: bool,
     /// Whether the one shard of the pool is given the commands that concern one server (DEBUG, CONFIG SET …): for Redis's own
@@ -56,6 +66,8 @@ pub struct PoolSettings {
     pub keyless_scripts: Option<u16>,
     /// Whose error texts and whose habits after a failure.
     pub dialect: Dialect,
+    /// For each shard whether Sentinel says where its primary is; empty if it does for none.
+    pub followed: Vec<Option<Followed>>,
 }
 
 /// The default of [`PoolSettings::client_stall_timeout`].
@@ -119,10 +131,33 @@ impl PoolSettings {
         matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Move { empty_on_return: true }, .. }))
     }
 
+    /// Connections to each server that sessions share, for each worker and each version of RESP.
+    pub fn lanes(&self) -> u16 {
+        match self.durability {
+            Durability::Async => self.server_connections,
+            Durability::Replicated { .. } => self.server_connections + WRITE_LANES,
+        }
+    }
+
     /// Whether the keys of a server that is out fail rather than move.
     pub fn ejected_keys_fail(&self) -> bool {
         matches!(self.ejection, Some(Ejection { keys: EjectedKeys::Fail, .. }))
     }
+}
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When its server has executed it: Redis's own way. What replicas lack is lost with the primary.
+    #[default]
+    Async,
+    /// When replicas have confirmed it, or with an error when they have not in time ([`crate::replication`]).
+    Replicated {
+        /// How many replicas of its shard.
+        replicas: u16,
+        /// How long they have, from when the server has executed the batch.
+        timeout: Duration,
+    },
 }
 
 /// What happens to a command whose keys lie on several shards and that cannot be split.
@@ -146,7 +181,8 @@ pub enum Dialect {
 }
 
 /// A password. Its `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
@@ -158,13 +194,6 @@ impl Secret {
     /// The password itself.
     pub fn reveal(&self) -> &str {
         &self.0
-    }
-
-    /// Whether `given` is the password; takes the same time wherever they differ.
-    pub fn matches(&self, given: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        let differing = own.iter().zip(given).fold(0, |seen, (a, b)| seen | (a ^ b));
-        own.len() == given.len() && differing == 0
     }
 }
 
@@ -179,12 +208,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_matches_itself_alone_and_is_not_shown() {
+    fn a_secret_is_not_shown() {
         let secret = Secret::new("hunter2");
-        assert!(secret.matches(b"hunter2"));
-        for wrong in [&b"hunter"[..], b"hunter22", b"hunter3", b""] {
-            assert!(!secret.matches(wrong));
-        }
+        assert_eq!(secret.reveal(), "hunter2");
         assert!(!format!("{secret:?}").contains("hunter"));
     }
 }

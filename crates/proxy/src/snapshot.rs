@@ -9,6 +9,7 @@ use crate::session::{Hold, Phase, Protocol};
 use crate::time::Time;
 
 pub mod topology;
+pub mod users;
 
 /// What has passed through a session.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,8 +53,10 @@ pub struct SessionRow {
     pub pool: String,
     /// The version of RESP: 2 or 3.
     pub protocol: u8,
-    /// Whether it gave the pool's password, or the pool has none.
+    /// Whether it gave its user's password, or needs none.
     pub authenticated: bool,
+    /// The user that it is.
+    pub user: String,
     /// `open`, `draining` or `broken`.
     pub phase: &'static str,
     /// Why its requests are not taken at the moment: `outstanding`, `output`, `barrier`, `upstream`, `dedicated` or

@@ -30,6 +30,16 @@ pub struct PoolStats {
     pub slow: Counter,
     /// Sessions that an operator ended.
     pub killed: Counter,
+    /// Names and passwords that were wrong.
+    pub auth_failed: Counter,
+    /// Requests that a user's rules do not allow.
+    pub denied: Counter,
+    /// Connections refused over max_connections, of the pool or a user.
+    pub over_max_connections: Counter,
+    /// Requests refused over requests_per_second.
+    pub over_requests_per_second: Counter,
+    /// Requests refused over bytes_per_second.
+    pub over_bytes_per_second: Counter,
 }
 
 /// What one worker counted for one server.
@@ -63,6 +73,10 @@ pub struct ServerStats {
     pub out_queue_bytes: Gauge,
     /// Batches: writes to the server that carried at least one request.
     pub batches: Counter,
+    /// WAITs sent behind writes.
+    pub waits: Counter,
+    /// Writes that were applied, and answered by an error because replicas were not known to have them.
+    pub unreplicated: Counter,
     /// What the last failure of a connection was, by [`Failure::kind`](crate::failure::Failure::kind).
     pub last_failure: Gauge,
     /// When it was, in microseconds since the Unix epoch; 0 if there was none.

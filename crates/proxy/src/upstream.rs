@@ -22,6 +22,8 @@ use crate::buffer::{Buffer, BufferPool};
 use crate::gather::Gather;
 use crate::health::Health;
 use crate::in_flight::{self, InFlight};
+use crate::replication::Replication;
+use crate::server_auth::Tries;
 use crate::session::Protocol;
 use crate::settings::PoolSettings;
 use crate::stats::{PoolStats, ServerStats};
@@ -63,6 +65,12 @@ pub enum Usage {
 }
 
 impl Pending {
+    /// Whether no session waits for it.
+    #[inline]
+    pub fn is_forsaken(&self) -> bool {
+        matches!(self.due, Due::Never | Due::Wait)
+    }
+
     /// Whether it is the EXEC of a transaction, on an upstream that is not watching.
     pub fn is_exec(&self) -> bool {
         self.group == Group::Transactions
@@ -85,14 +93,43 @@ pub struct Pending {
     pub sequence: u32,
     /// Which part of the request, if it was split.
     pub part: u16,
-    /// Nobody waits any more: the reply is dropped.
-    pub forsaken: bool,
+    /// When and to whom the reply is given.
+    pub due: Due,
     /// The family of its command.
     pub group: Group,
     /// When it was queued.
     pub queued_at: Time,
     /// The position in the stream of requests at which this one ends, in bytes since the connection began.
     pub end: u64,
+}
+
+/// When and to whom a reply is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Due {
+    /// To the session, as it comes.
+    AtOnce = 0,
+    /// To the session, once replicas have the write ([`crate::replication`]).
+    Replicated = 1,
+    /// To nobody: it is dropped.
+    Never,
+    /// It is the answer to a WAIT of ours; [`Pending::part`] is the number of replicas that it must name.
+    Wait,
+}
+
+/// What is noted of a request besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The family of its command.
+    pub group: Group,
+    /// Whether its reply is kept back until replicas have what it wrote.
+    pub kept: bool,
+}
+
+impl From<Group> for Asked {
+    fn from(group: Group) -> Asked {
+        Asked { group, kept: false }
+    }
 }
 
 /// The server behind an upstream, as the settings in force know it.
@@ -141,6 +178,20 @@ impl Stalled {
     }
 }
 
+/// Requests of which nothing was sent.
+#[derive(Debug, Default)]
+pub struct Unsent {
+    queue: VecDeque<Pending>,
+    output: Buffer,
+}
+
+impl Unsent {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
 /// One connection to a server.
 #[derive(Debug)]
 pub struct Upstream {
@@ -148,7 +199,7 @@ pub struct Upstream {
     pub home: Home,
     /// Who may use it.
     pub usage: Usage,
-    /// The pool that it is a dedicated, held or spare upstream of, by its index in the settings.
+    /// The pool that it serves, by its index in the settings.
     pub pool: usize,
     /// The session that holds it, or that held it last.
     pub holder: Option<Key>,
@@ -158,8 +209,10 @@ pub struct Upstream {
     pub phase: Phase,
     /// What is sent before any request.
     pub greeting: Buffer,
-    /// What the server answered to the greeting so far.
+    /// What the server answered so far to what we have asked ourselves: the greeting, WAIT.
     pub greeted: Buffer,
+    /// Which passwords were tried.
+    pub tries: Tries,
     /// The message that is coming in to a subscriber.
     pub frame: Buffer,
     /// Requests to be sent.
@@ -184,6 +237,8 @@ pub struct Upstream {
     pub in_flight: InFlight,
     /// The position in the stream of requests up to which they are answered.
     pub answered: u64,
+    /// Writes on it that are to be replicated before they are answered.
+    pub replication: Replication,
     /// Whether the upstream is on the list of those with something to send.
     pub touched: bool,
     /// Connections in a row that failed before they carried a reply.
@@ -214,6 +269,7 @@ impl Upstream {
             phase: Phase::Idle(Time::default()),
             greeting: Buffer::default(),
             greeted: Buffer::default(),
+            tries: Tries::default(),
             frame: Buffer::default(),
             output: Buffer::default(),
             queue: VecDeque::new(),
@@ -226,6 +282,7 @@ impl Upstream {
             spare_since: Time::NEVER,
             in_flight: InFlight::default(),
             answered: 0,
+            replication: Replication::default(),
             touched: false,
             attempts: 0,
             has_replied: false,
@@ -239,18 +296,36 @@ impl Upstream {
 
     /// Notes that a request of `length` bytes was appended to `output` for `session`.
     #[inline]
-    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, group: Group, length: usize, now: Time) {
+    pub fn queued(&mut self, session: Key, sequence: u32, part: u16, asked: Asked, length: usize, now: Time) {
         self.queued += length as u64;
         let end = self.queued;
         self.pace.arrived(now);
-        let queued_at = now;
-        self.queue.push_back(Pending { session, sequence, part, forsaken: false, group, queued_at, end });
+        self.replication.wrote(asked.kept);
+        let due = if asked.kept { Due::Replicated } else { Due::AtOnce };
+        let (group, queued_at) = (asked.group, now);
+        self.queue.push_back(Pending { session, sequence, part, due, group, queued_at, end });
+    }
+
+    /// Notes that a request of ours of `length` bytes was appended to `output`, whose reply is dropped. It follows one of
+    /// `session`, numbered `sequence`.
+    pub fn queued_ours(&mut self, session: Key, sequence: u32, length: usize, now: Time) {
+        self.queued += length as u64;
+        self.queued_unwanted(session, sequence, 1, now);
+    }
+
+    /// Notes that a WAIT of ours of `length` bytes was appended to `output`, whose answer must name `replicas`.
+    pub fn queued_wait(&mut self, replicas: u16, length: usize, now: Time) {
+        self.queued += length as u64;
+        let end = self.queued;
+        self.replication.close(end);
+        let Some(last) = self.queue.back() else { return };
+        self.queue.push_back(Pending { part: replicas, due: Due::Wait, queued_at: now, end, ..*last });
     }
 
     /// Notes that the next `count` replies are nobody's. Whose request they belong to says `session` and `sequence`.
     pub fn queued_unwanted(&mut self, session: Key, sequence: u32, count: usize, now: Time) {
         let (end, group) = (self.queued, Group::Transactions);
-        let unwanted = Pending { session, sequence, part: 0, forsaken: true, group, queued_at: now, end };
+        let unwanted = Pending { session, sequence, part: 0, due: Due::Never, group, queued_at: now, end };
         self.queue.extend(std::iter::repeat_n(unwanted, count));
     }
 
@@ -271,7 +346,7 @@ impl Upstream {
             self.in_flight.push(&mut self.output, self.sent, self.receiving, now);
         }
         self.output.consume(count);
-        self.pace.sent(now);
+        self.pace.sent();
     }
 
     /// Bytes of requests sent since the connection began.
@@ -285,6 +360,7 @@ impl Upstream {
         if self.queue.is_empty() {
             self.queue.shrink_to(16);
         }
+        self.replication.shrink();
     }
 
     /// Unsent bytes above which sessions with requests for it are held.
@@ -304,6 +380,12 @@ impl Upstream {
         }
     }
 
+    /// The position in the stream of requests up to which nothing is owed to anybody.
+    #[inline]
+    pub fn settled(&self) -> u64 {
+        self.replication.kept_from().unwrap_or(self.answered)
+    }
+
     /// Bytes sent since the connection began.
     pub fn sent_bytes(&self) -> u64 {
         self.sent
@@ -321,14 +403,41 @@ impl Upstream {
         self.sent - answered
     }
 
-    /// Whether `output` should be sent now, or rather wait, until when at most.
+    /// Whether `output` should be sent now, or rather wait, until when at most. `free` says that somebody is about who could ask.
     ///
     /// # Errors
     /// Until when it waits.
     #[inline]
-    pub fn gather(&mut self, now: Time) -> Result<(), Time> {
+    pub fn gather(&mut self, now: Time, free: bool) -> Result<(), Time> {
         let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
-        self.pace.decide(now, in_flight, self.output.len())
+        self.pace.decide(now, in_flight, self.output.len(), free)
+    }
+
+    /// Takes out the requests of which nothing was sent, and their bytes.
+    pub fn take_unsent(&mut self) -> Unsent {
+        let mut begin = self.answered;
+        let first = self.queue.iter().position(|pending| {
+            let is_unsent = begin >= self.sent;
+            if !is_unsent {
+                begin = pending.end;
+            }
+            is_unsent
+        });
+        let Some(first) = first else { return Unsent::default() };
+        let mut queue = self.queue.split_off(first);
+        // Of a request that was sent in part the rest goes nowhere.
+        let begun = begin.saturating_sub(self.sent) as usize;
+        let mut output = std::mem::take(&mut self.output);
+        output.consume(begun.min(output.len()));
+        queue.iter_mut().for_each(|pending| pending.end = pending.end.saturating_sub(begin));
+        Unsent { queue, output }
+    }
+
+    /// Puts back, at the beginning of a new connection, what [`Upstream::take_unsent`] took.
+    pub fn put_back(&mut self, unsent: Unsent) {
+        self.queued = unsent.output.len() as u64;
+        self.replication = Replication::of(&unsent.queue);
+        (self.queue, self.output) = (unsent.queue, unsent.output);
     }
 
     /// Forgets the connection; the requests that waited on it.
@@ -339,6 +448,7 @@ impl Upstream {
         self.receiving = false;
         self.partial = 0;
         self.paused_at = Time::NEVER;
+        self.replication = Replication::default();
         self.queued = 0;
         self.sent = 0;
         self.pace = Gather::default();

@@ -107,7 +107,7 @@ fn what_the_first_proxy_yml_leaves_out_means_what_it_meant() {
     assert_eq!((store.preconnect, store.tcp_keepalive, store.gather), (false, false, true));
     assert_eq!((store.timeout, store.ejection, store.multi_key), (None, None, MultiKey::Refuse));
     assert_eq!(store.client_stall_timeout, Duration::from_secs(1));
-    assert!(store.password.is_none());
+    assert!(store.access.is_open() && !store.access.is_guarded() && store.server_auth.is_none());
     assert_eq!(servers(store), [("127.0.0.1:6401", "127.0.0.1:6401".to_owned(), 1)]);
 }
 
@@ -120,8 +120,11 @@ fn the_first_proxy_ymls_password_file_is_beside_it() {
     let (name, bytes) = golden!("proxy-yml-1/password.yml");
     let text = std::str::from_utf8(bytes).unwrap();
     let config = from_proxy_yml(&folder.path().join(name.rsplit('/').next().unwrap()), text, 1).unwrap();
-    let password = config.settings.pools[0].password.as_ref();
-    assert_eq!(password.map(|password| password.reveal()), Some("hunter2"));
+    let pool = &config.settings.pools[0];
+    let passwords = pool.server_auth.as_ref().map(|auth| &auth.passwords[..]);
+    assert_eq!(passwords.map(|all| all.iter().map(|one| one.reveal()).collect()), Some(vec!["hunter2"]));
+    assert!(!pool.access.is_open() && pool.access.enter(b"default", b"hunter2") == Ok(0));
+    assert!(pool.access.enter(b"default", b"hunter3").is_err());
 }
 
 /// Name, address and weight of each server.

@@ -21,7 +21,10 @@ pub fn cpu(pids: &[u32]) -> Fallible<Duration> {
     let mut nanos = 0;
     for pid in pids {
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let text = match fs::read_to_string(task?.path().join("schedstat")) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue, // it has just ended
+                text => text?,
+            };
             let first = text.split_whitespace().next().ok_or("an empty schedstat")?;
             nanos += first.parse::<u64>()?;
         }

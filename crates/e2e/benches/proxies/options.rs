@@ -45,6 +45,10 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["workloads", "contestants", "peers", "syscalls", "check"])]
     pub memory: bool,
 
+    /// Measure writes that wait for a replica against those that don't instead; three rounds unless told otherwise.
+    #[arg(long, conflicts_with_all = ["workloads", "contestants", "peers", "syscalls", "check", "memory"])]
+    pub durability: bool,
+
     /// With --memory: how many clients connect.
     #[arg(long, value_name = "N", default_value_t = 10_000, requires = "memory")]
     pub clients: usize,
@@ -54,7 +58,7 @@ pub struct Options {
     pub cores: u16,
 
     /// The page to write; raw figures (.json) and plot (.svg) go beside it
-    /// [default: docs/measurements/DATE-proxy-bench.md, or DATE-memory.md].
+    /// [default: docs/measurements/DATE-proxy-bench.md, DATE-memory.md or DATE-durability.md].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -79,7 +83,7 @@ pub fn read() -> Options {
 impl Options {
     /// How often each contestant runs each workload.
     pub fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(match (self.memory, self.quick) {
+        self.rounds.unwrap_or(match (self.memory || self.durability, self.quick) {
             (true, true) => 1,
             (true, false) => 3,
             (false, true) => 2,
@@ -89,7 +93,11 @@ impl Options {
 
     /// The page to write on the day `today`.
     pub fn out(&self, today: &str) -> PathBuf {
-        let what = if self.memory { "memory" } else { "proxy-bench" };
+        let what = match (self.memory, self.durability) {
+            (true, _) => "memory",
+            (_, true) => "durability",
+            _ => "proxy-bench",
+        };
         let usual = || PathBuf::from(format!("docs/measurements/{today}-{what}.md"));
         in_repository(&self.out.clone().unwrap_or_else(usual))
     }

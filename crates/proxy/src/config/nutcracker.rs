@@ -4,10 +4,12 @@ use std::path::Path;
 
 use shoal_topology::nutcracker::Config;
 
+use crate::access::{Access, PasswordHash};
 use crate::error::Error;
+use crate::server_auth::ServerAuth;
 use crate::settings::{
-    CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret, Settings,
-    SlowLogSettings,
+    CLIENT_STALL_TIMEOUT, Dialect, Durability, EjectedKeys, Ejection, MultiKey, PoolSettings, Secret,
+    Settings, SlowLogSettings,
 };
 
 /// Reads the bytes of a `nutcracker.yml`, and what its author should be warned of.
@@ -33,7 +35,12 @@ pub fn from_nutcracker(
         backlog: written.backlog,
         tcp_keepalive: written.tcpkeepalive,
         timeout: written.timeout,
-        password: written.redis_auth.map(|password| Secret::new(password.expose())),
+        access: Access::of_passwords(
+            written.redis_auth.as_ref().map(|it| PasswordHash::of(it.expose().as_bytes())).as_slice(),
+        ),
+        server_auth: written
+            .redis_auth
+            .map(|password| ServerAuth { user: None, passwords: vec![Secret::new(password.expose())] }),
         database: written.redis_db,
         preconnect: written.preconnect,
         server_connections: u16::try_from(written.server_connections).unwrap_or(u16::MAX),
@@ -46,10 +53,12 @@ pub fn from_nutcracker(
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key,
+        durability: Durability::Async,
         allow_flush: false,
         pass_admin_commands: false,
         keyless_scripts: None,
         dialect: Dialect::Nutcracker,
+        followed: Vec::new(),
         pool,
     });
     Ok((Settings { pools: pools.collect(), workers }, warnings))

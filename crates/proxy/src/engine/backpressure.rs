@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::join::JoinId;
 use crate::session::{AHEAD_MAX, OWED_MAX, Phase, Place};
 use crate::time::Time;
+use crate::upstream::{Due, Pending};
 
 impl Engine {
     /// Whether the bytes of `key`'s server are wanted at the moment.
@@ -51,7 +52,7 @@ impl Engine {
     fn must_pause(&self, key: Key) -> bool {
         let Some(upstream) = self.upstreams.get(key) else { return false };
         let Some(front) = upstream.queue.front() else { return false };
-        if front.forsaken {
+        if front.is_forsaken() {
             return false;
         }
         let Some(session) = self.sessions.get(front.session) else { return false };
@@ -153,7 +154,9 @@ impl Engine {
             let limit = upstream.home.settings.client_stall_timeout;
             let paused = self.now.since(upstream.paused_at);
             let left = upstream.stalled.left(limit).saturating_sub(paused);
-            let others = upstream.queue.iter().any(|other| !other.forsaken && other.session != front.session);
+            let is_other = |other: &Pending| !other.is_forsaken() && other.session != front.session;
+            // The answer to a WAIT comes behind what is not read: whoever needs it waits, the front's own session too.
+            let others = upstream.queue.iter().any(is_other) || upstream.replication.keeps();
             if others && left.is_zero() {
                 self.give_up(key, front.session);
             } else {
@@ -169,7 +172,7 @@ impl Engine {
         let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
         let Some(front) = upstream.queue.front_mut() else { return };
-        front.forsaken = true;
+        front.due = Due::Never;
         let front = *front;
         let mut error = Vec::new();
         Failure::Stalled.write(&mut error, &home.settings, Some(home.shard));

@@ -84,7 +84,10 @@ impl Engine {
         let mode = self.sessions.get_mut(key).and_then(|session| session.mode.as_mut());
         let Some(upstream) = mode.and_then(|mode| mode.blocking.take()) else { return };
         let pending = self.upstreams.get(upstream).and_then(|upstream| upstream.queue.front().copied());
-        let begun = self.upstreams.get(upstream).is_some_and(|upstream| !upstream.delimiter.is_fresh());
+        let begun = self
+            .upstreams
+            .get(upstream)
+            .is_some_and(|upstream| !upstream.delimiter.is_fresh() || upstream.replication.keeps());
         if begun {
             // It has its reply already: what is coming in is still passed on.
             self.give_back(upstream);

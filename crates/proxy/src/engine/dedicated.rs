@@ -51,6 +51,9 @@ impl Engine {
         if self.is_backing_off(pool, shard, protocol, lane) {
             return Err(Denied::Failed(Failure::BackingOff));
         }
+        if self.lacks_primary(pool, shard) {
+            return Err(Denied::Failed(Failure::NoPrimary));
+        }
         if self.pools[pool].dedicated >= DEDICATED_MAX && !self.reclaim_idle_upload(pool) {
             return Err(Denied::Busy);
         }
@@ -114,7 +117,7 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let (shard, protocol) = (upstream.home.shard, upstream.protocol);
         self.resumable.extend(upstream.holding.drain(..));
-        for pending in &upstream.queue {
+        for pending in upstream.queue.iter().filter(|pending| !pending.is_forsaken()) {
             if let Some(session) = self.sessions.get_mut(pending.session) {
                 session.hold = Some(Hold::Barrier);
             }
@@ -182,10 +185,11 @@ impl Engine {
     /// Closes a dedicated upstream if all that still comes on it is the rest of a reply that nobody wants.
     fn close_if_unwanted(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get(key) else { return };
-        let wanted = |pending: &crate::upstream::Pending| {
-            !pending.forsaken && self.sessions.get(pending.session).is_some()
-        };
-        if !upstream.queue.iter().any(wanted) {
+        let is_there = |session: Key| self.sessions.get(session).is_some();
+        let mut owed = upstream.queue.iter().filter(|pending| !pending.is_forsaken());
+        let is_wanted =
+            owed.any(|pending| is_there(pending.session)) || upstream.replication.sessions().any(is_there);
+        if !is_wanted {
             self.abandon(key);
         }
     }
@@ -207,6 +211,12 @@ impl Engine {
             self.actions.push_back(Action::Disconnect(key));
         }
         self.resumable.extend(upstream.holding.drain(..));
+        let kept: Vec<_> = upstream.replication.end().into();
+        if !kept.is_empty() {
+            let mut error = Vec::new();
+            Failure::Closed.write(&mut error, &upstream.home.settings, Some(upstream.home.shard));
+            self.fail_unreplicated(&upstream.home, &kept, &error);
+        }
         upstream.in_flight.release(&mut self.buffers, u64::MAX);
         for buffer in [upstream.output, upstream.greeting, upstream.greeted, upstream.frame] {
             self.buffers.release(buffer);

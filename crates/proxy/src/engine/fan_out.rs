@@ -17,7 +17,7 @@ use crate::policy::{ANYWHERE_KEY, Spread};
 use crate::scan::{BadCursor, Leg};
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Phase, Usage};
+use crate::upstream::{self, Asked, Phase, Usage};
 
 /// Bytes of a call of a script above which it is not kept for being sent again.
 const CALL_MAX: usize = 64 * 1024;
@@ -197,7 +197,8 @@ impl Engine {
             self.ask(request, sequence, 1, usize::from(shard), &load);
         } else {
             let request = request.raw.into();
-            self.joins.get_mut(id).again = upstream.map(|upstream| Again { upstream, request, body });
+            self.joins.get_mut(id).again =
+                upstream.map(|upstream| Again { upstream, request, body, asked: self.asked });
         }
         self.ask(request, sequence, 0, usize::from(shard), request.raw);
         Taken::Yes
@@ -270,14 +271,15 @@ impl Engine {
             return false;
         }
         let before = self.joins.held(join);
-        let Some(Again { request, body, .. }) = self.joins.lacks_script(&mut self.buffers, join) else {
+        let Some(Again { request, body, asked, .. }) = self.joins.lacks_script(&mut self.buffers, join)
+        else {
             return false;
         };
         session.joining(before, 0);
         let mut load = Vec::new();
         encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
-        self.append(upstream, (owner, sequence, 1), Group::Scripting, &load);
-        self.append(upstream, (owner, sequence, 0), Group::Scripting, &request);
+        self.append(upstream, (owner, sequence, 1), Group::Scripting.into(), &load);
+        self.append(upstream, (owner, sequence, 0), asked, &request);
         true
     }
 
@@ -296,7 +298,7 @@ impl Engine {
     /// Sends `raw` to `shard` for a part of the request; where that cannot be, the part is answered with the reason.
     fn ask(&mut self, request: Request<'_>, sequence: u32, part: u16, shard: usize, raw: &[u8]) {
         match self.upstream_of(request, shard) {
-            Ok(upstream) => self.append(upstream, (request.session, sequence, part), self.group, raw),
+            Ok(upstream) => self.append(upstream, (request.session, sequence, part), self.asked, raw),
             Err(failure) => {
                 let mut error = Vec::new();
                 failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
@@ -306,11 +308,11 @@ impl Engine {
     }
 
     /// Appends `raw` to an upstream; its reply is for this session's request, of which it is this part.
-    fn append(&mut self, key: Key, whose: (Key, u32, u16), group: Group, raw: &[u8]) {
+    fn append(&mut self, key: Key, whose: (Key, u32, u16), asked: Asked, raw: &[u8]) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         self.buffers.append(&mut upstream.output, raw);
         let (session, sequence, part) = whose;
-        upstream.queued(session, sequence, part, group, raw.len(), self.now);
+        upstream.queued(session, sequence, part, asked, raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
         upstream.home.stats.requests.add(1);
         upstream.home.stats.request_bytes.add(raw.len() as u64);

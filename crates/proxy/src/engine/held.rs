@@ -15,6 +15,7 @@ use super::request::Request;
 use super::{Engine, Pool};
 use crate::arena::Key;
 use crate::failure::Failure;
+use crate::server_auth::ServerAuth;
 use crate::upstream::{Upstream, Usage};
 
 /// Upstreams of one pool and worker that sessions hold. Beyond it WATCH, blocking commands and subscriptions are refused by
@@ -39,6 +40,7 @@ impl Engine {
         let entry = &self.pools[pool];
         let failure = match entry.detour.fails(shard) {
             true => Some(Failure::Ejected),
+            false if self.lacks_primary(pool, shard) => Some(Failure::NoPrimary),
             false => self.is_backing_off(pool, shard, protocol, request.lane).then_some(Failure::BackingOff),
         };
         let mut error = Vec::new();
@@ -220,7 +222,7 @@ impl Pool {
     fn places_as(&self, now: &Pool) -> bool {
         let (before, after) = (&self.settings, &now.settings);
         before.pool == after.pool
-            && before.password == after.password
+            && ServerAuth::is_same_user(before.server_auth.as_ref(), after.server_auth.as_ref())
             && before.database == after.database
             && self.health.live() == now.health.live()
     }

@@ -62,7 +62,7 @@ impl Engine {
     ) -> (Vec<UpstreamRow>, bool) {
         let mut lanes = Vec::new();
         for pool in &self.pools {
-            let count = usize::from(pool.settings.server_connections);
+            let count = pool.lanes_each;
             let of_pool = pool.lanes.iter().enumerate();
             lanes.extend(of_pool.filter_map(|(place, key)| Some(((*key)?, place % count))));
         }
@@ -148,6 +148,10 @@ impl Engine {
         self.pools.get(session.pool).map_or("", |pool| &pool.settings.pool.name)
     }
 
+    fn user_name(&self, session: &Session) -> &str {
+        self.pools.get(session.pool).map_or("", |pool| &pool.settings.access.user(session.user()).name)
+    }
+
     fn session_row(&self, session: &Session) -> SessionRow {
         let traffic = session.traffic;
         SessionRow {
@@ -157,6 +161,7 @@ impl Engine {
             pool: self.pool_name(session).to_owned(),
             protocol: protocol_number(session.protocol),
             authenticated: session.authenticated,
+            user: self.user_name(session).to_owned(),
             phase: phase_name(session.phase),
             held: session.hold.map(|hold| HoldReason::from(hold).name()),
             age_us: self.now.micros_since(traffic.opened_at),
@@ -172,6 +177,7 @@ impl Engine {
 
     fn upstream_row(&self, upstream: &Upstream, lane: Option<usize>) -> UpstreamRow {
         let settings = &upstream.home.settings.pool;
+        let own_lanes = usize::from(upstream.home.settings.server_connections);
         let shard = settings.shards.get(upstream.home.shard);
         let (unanswered, unsent) = upstream.backlog();
         let (phase, retry_at) = match upstream.phase {
@@ -188,6 +194,7 @@ impl Engine {
             protocol: protocol_number(upstream.protocol),
             lane,
             usage: match upstream.usage {
+                Usage::Shared if lane.is_some_and(|lane| lane >= own_lanes) => "writes",
                 Usage::Shared => "shared",
                 Usage::Dedicated => "dedicated",
                 Usage::Spare => "spare",

@@ -215,7 +215,7 @@ impl Engine {
             let length = out.len() - before;
             for nth in 0..names.len() {
                 let length = if nth == 0 { length } else { 0 };
-                upstream.queued(request.session, sequence, 0, self.group, length, self.now);
+                upstream.queued(request.session, sequence, 0, self.asked, length, self.now);
             }
             touch(&mut upstream.touched, &mut self.touched_upstreams, key);
             upstream.home.stats.requests.add(1);

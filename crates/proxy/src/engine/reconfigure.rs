@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use super::{Engine, Pool, Pools};
 use crate::arena::Key;
+use crate::failure::Failure;
+use crate::gather::AnsweredIn;
 use crate::health::Health;
+use crate::server_auth::ServerAuth;
 use crate::session::{Hold, Phase as SessionPhase};
 use crate::settings::PoolSettings;
 use crate::upstream::{Home, Usage};
@@ -46,6 +49,7 @@ impl Engine {
         }
         self.carry_held(&mut before, &successor);
         self.retire_unshared();
+        self.carry_access(&before, &successor);
         for key in self.sessions.keys() {
             self.carry_session(key, &successor);
         }
@@ -54,20 +58,25 @@ impl Engine {
 
     /// Hands the upstreams that the pool at `index` can go on using over to it; the others stay in `old`.
     fn carry_upstreams(&mut self, old: &mut Pool, index: usize) {
-        let lanes = usize::from(old.settings.server_connections);
+        let lanes = old.lanes_each;
+        let shared = usize::from(old.settings.server_connections);
         for place in 0..old.lanes.len() {
             let Some(key) = old.lanes[place] else { continue };
             let (shard, protocol, lane) = (place / lanes / 2, place / lanes % 2, place % lanes);
             let pool = &mut self.pools[index];
             let Some(shard) = same_server(&old.settings, shard, &pool.settings) else { continue };
-            let lanes_now = usize::from(pool.settings.server_connections);
-            if lane >= lanes_now {
-                continue;
-            }
+            let shared_now = usize::from(pool.settings.server_connections);
+            // Those for writes stand behind the others.
+            let lane_now = match lane.checked_sub(shared) {
+                Some(writes) => Some(shared_now + writes).filter(|&lane| lane < pool.lanes_each),
+                None => Some(lane).filter(|&lane| lane < shared_now),
+            };
+            let Some(lane) = lane_now else { continue };
             let home = pool.home(shard);
             if let Some(upstream) = self.upstreams.get_mut(key) {
                 upstream.home = home;
-                pool.lanes[(shard * 2 + protocol) * lanes_now + lane] = Some(key);
+                upstream.pool = index;
+                pool.lanes[(shard * 2 + protocol) * pool.lanes_each + lane] = Some(key);
                 old.lanes[place] = None;
             }
         }
@@ -79,10 +88,8 @@ impl Engine {
             Some(index) => {
                 let settings = &self.pools[index].settings;
                 session.pool = index;
+                session.answered_in = AnsweredIn::default();
                 session.lane = (session.id / self.id_step % u64::from(settings.server_connections)) as u16;
-                if settings.password.is_none() {
-                    session.authenticated = true;
-                }
                 // Whoever waited for an upstream may find another one, but nobody before all replies are in. A large request
                 // ends where it was begun, and nothing follows it before it is answered.
                 if session.stream.is_none() && (session.outstanding() > 0 || session.hold.is_some()) {
@@ -109,6 +116,10 @@ impl Engine {
     /// Removes a retired upstream that owes nothing to anybody.
     pub(super) fn bury_if_retired(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if upstream.usage == Usage::Retired && upstream.awaits_primary() {
+            // Nobody will say where it goes.
+            return self.handle_upstream_failed(key, &Failure::NoPrimary);
+        }
         if upstream.usage != Usage::Retired || !upstream.queue.is_empty() {
             return;
         }
@@ -133,7 +144,8 @@ impl Pool {
 /// The index in `now` of the shard that has index `shard` in `before`, if connections to it may be kept: the same name at the
 /// same address, spoken to in the same way.
 fn same_server(before: &PoolSettings, shard: usize, now: &PoolSettings) -> Option<usize> {
-    if before.password != now.password || before.database != now.database {
+    let same_user = ServerAuth::is_same_user(before.server_auth.as_ref(), now.server_auth.as_ref());
+    if !same_user || before.database != now.database {
         return None;
     }
     let old = &before.pool.shards[shard];

@@ -8,13 +8,21 @@ use crate::failure::Failure;
 use crate::join::JoinId;
 use crate::session::{Delivered, Place, Protocol};
 use crate::settings::Dialect;
-use crate::upstream::{Phase, Usage};
+use crate::upstream::{Due, Phase, Usage};
 
 /// A reply of more bytes than this takes its upstream out of sharing as soon as that is known.
 const LARGE_REPLY_MIN: u64 = 64 * 1024;
 
 /// An answer to AUTH, HELLO or SELECT that is longer than this is none.
 const GREETED_MAX: usize = 16 * 1024;
+
+/// What a frame of a server's is.
+enum Kind {
+    Reply,
+    Push,
+    /// The upstream has failed by it.
+    Wrong,
+}
 
 impl Engine {
     /// Takes what the server of `key` sent, in pieces of any size.
@@ -40,19 +48,14 @@ impl Engine {
                 upstream.partial = if begun_as == 0 { piece.len() } else { upstream.partial + piece.len() };
             }
             rest = &rest[piece.len()..];
-            if upstream.protocol == Protocol::Resp2 && !matches!(kind, b'+' | b'-' | b':' | b'$' | b'*') {
-                let what = format!("'{}' where RESP2 is spoken", char::from(kind).escape_default());
-                self.handle_upstream_failed(key, &Failure::Garbage(what));
-                return;
-            }
-            if kind == b'>' && begun_as == b'|' {
-                // The attribute was taken for that of a reply, and passed on.
-                self.handle_upstream_failed(key, &Failure::Garbage("an attribute of a push".to_owned()));
-                return;
-            }
-            if kind == b'>' {
-                continue; // nobody here subscribes or tracks, so a push is for nobody
-            }
+            let upstream = match kind {
+                b'+' | b':' | b'$' | b'*' => upstream,
+                _ => match (self.look_at_kind(key, kind, begun_as, piece), self.upstreams.get_mut(key)) {
+                    (Kind::Reply, Some(upstream)) => upstream,
+                    (Kind::Push, _) => continue,
+                    _ => return,
+                },
+            };
             match upstream.phase {
                 Phase::Ready => {}
                 Phase::Greeting(_) => {
@@ -70,7 +73,7 @@ impl Engine {
                     self.handle_upstream_failed(key, &Failure::Garbage(what));
                     return;
                 }
-                Some(pending) if !pending.forsaken || last => *pending,
+                Some(pending) if pending.due != Due::Never || last => *pending,
                 Some(_) => continue,
                 None => {
                     self.handle_upstream_failed(key, &Failure::Garbage("a reply to no request".to_owned()));
@@ -85,13 +88,16 @@ impl Engine {
                 upstream.attempts = 0;
                 replies += 1;
             }
-            if pending.forsaken {
+            if pending.due != Due::AtOnce {
+                let before = if begun_as == 0 { 0 } else { upstream.partial };
+                if !self.handle_kept(key, &pending, piece, last, kind, (begin, before)) {
+                    return;
+                }
                 continue;
             }
             if last {
                 let micros = self.now.micros_since(pending.queued_at);
                 upstream.home.pool_stats.latency.record(pending.group, micros);
-                upstream.pace.answered(micros);
                 let is_refusal = upstream.receiving && upstream.queue.is_empty();
                 if micros >= upstream.home.slow_micros {
                     let before = if begun_as == 0 { 0 } else { upstream.partial };
@@ -104,6 +110,9 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
                 Delivered::Taken => {
+                    if session.outstanding() == 0 {
+                        self.pools[session.pool].crowd.answered(&mut session.answered_in);
+                    }
                     touch(&mut session.touched, &mut self.touched_sessions, pending.session);
                     if session.hold.is_some() && session.hold_is_over() {
                         self.resumable.push_back(pending.session);
@@ -118,7 +127,8 @@ impl Engine {
             }
         }
         if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.in_flight.release(&mut self.buffers, upstream.answered);
+            let settled = upstream.settled();
+            upstream.in_flight.release(&mut self.buffers, settled);
             let home = &upstream.home;
             home.stats.responses.add(replies);
             home.stats.response_bytes.add(bytes.len() as u64);
@@ -139,9 +149,31 @@ impl Engine {
         }
     }
 
+    /// Looks at what is not among the commonest replies: errors, and what RESP3 alone has.
+    fn look_at_kind(&mut self, key: Key, kind: u8, begun_as: u8, piece: &[u8]) -> Kind {
+        let Some(upstream) = self.upstreams.get(key) else { return Kind::Wrong };
+        let wrong = match kind {
+            b'-' => {
+                if piece.starts_with(b"-READONLY") {
+                    self.doubt(key); // it was made a replica under us
+                }
+                return Kind::Reply;
+            }
+            _ if upstream.protocol == Protocol::Resp2 => {
+                format!("'{}' where RESP2 is spoken", char::from(kind).escape_default())
+            }
+            // The attribute was taken for that of a reply, and passed on.
+            b'>' if begun_as == b'|' => "an attribute of a push".to_owned(),
+            b'>' => return Kind::Push, // nobody here subscribes or tracks, so a push is for nobody
+            _ => return Kind::Reply,
+        };
+        self.handle_upstream_failed(key, &Failure::Garbage(wrong));
+        Kind::Wrong
+    }
+
     /// The server has answered a large request by its first words, and takes no more of it.
     #[cold]
-    fn end_refused_stream(&mut self, key: Key, owner: Key) {
+    pub(super) fn end_refused_stream(&mut self, key: Key, owner: Key) {
         self.stop_stream(owner);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.receiving = false;
@@ -188,12 +220,12 @@ impl Engine {
         self.buffers.release(answer);
         let settings = &upstream.home.settings;
         // Twemproxy does not look at the answer to AUTH: what the server says to each command tells the client.
-        let is_auth = settings.password.is_some() && !words.contains("DB index");
+        let is_auth = settings.server_auth.is_some() && !words.contains("DB index");
         let is_overlooked =
             settings.dialect == Dialect::Nutcracker && is_auth && upstream.protocol == Protocol::Resp2;
         // A server that lets us have no name serves all the same; its return is another matter.
         let is_naming = upstream.phase == Phase::Greeting(1) && upstream.home.health.client_name().is_some();
-        if refusal && !is_overlooked && !is_naming {
+        if upstream.tries.refused(refusal) && !is_overlooked && !is_naming {
             self.handle_upstream_failed(key, &Failure::Greeting(words));
             return false;
         }
@@ -227,6 +259,9 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(owner) {
             session.joining(held, 0);
             session.joined(&mut self.buffers, sequence, &out);
+            if session.outstanding() == 0 {
+                self.pools[session.pool].crowd.answered(&mut session.answered_in);
+            }
             self.reply_taken(owner);
         }
         *reply.tail() = out;

@@ -134,7 +134,7 @@ impl Engine {
                             self.pools[pool].counts.pool.requests.add(1);
                         }
                         Taken::NotYet(hold) => {
-                            self.hold(key, hold);
+                            self.hold_back(key, hold);
                             break;
                         }
                         Taken::Last(hold) => {
@@ -152,7 +152,7 @@ impl Engine {
                             self.pools[pool].counts.pool.requests.add(1);
                         }
                         Taken::NotYet(hold) => {
-                            self.hold(key, hold);
+                            self.hold_back(key, hold);
                             break;
                         }
                         Taken::Last(hold) => {
@@ -174,7 +174,7 @@ impl Engine {
                                 continue;
                             }
                             Begun::Hold(hold) => {
-                                self.hold(key, hold);
+                                self.hold_back(key, hold);
                                 break;
                             }
                             Begun::No if rest.len() > COLLECTED_MAX => {
@@ -200,6 +200,14 @@ impl Engine {
         }
         self.args = args;
         at
+    }
+
+    /// Holds a request that was let in, and comes again.
+    fn hold_back(&mut self, key: Key, hold: Hold) {
+        if let Some(standing) = self.sessions.get_mut(key).and_then(|session| session.standing.as_mut()) {
+            standing.paid = true;
+        }
+        self.hold(key, hold);
     }
 
     fn hold(&mut self, key: Key, hold: Hold) {
@@ -259,13 +267,13 @@ impl Engine {
     #[inline]
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
-        let (pool, authenticated, in_mode) = (session.pool, session.authenticated, session.mode.is_some());
+        let (pool, guarded, in_mode) = (session.pool, session.guarded, session.mode.is_some());
         let request =
             Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
         let Some(command) = command::lookup(request.word(0)) else {
             return self.refuse(request, &local::unknown_command(raw, args));
         };
-        self.group = command.group;
+        self.asked.group = command.group;
         let policy = self.pools[pool].policies.of(command);
         if policy == Policy::Refused {
             return self.refuse(request, &local::unknown_command(raw, args));
@@ -273,9 +281,8 @@ impl Engine {
         if !command.accepts(args.len()) {
             return self.refuse(request, &wrong_arity(command.name));
         }
-        if !authenticated && !matches!(policy, Policy::Local(local) if local.before_auth()) {
-            self.answer(key, local::no_auth(self.pools[pool].settings.dialect));
-            return Taken::Yes;
+        if guarded && let Some(stopped) = self.stop(request, command) {
+            return stopped;
         }
         if in_mode && let Some(taken) = self.take_in_mode(request, command, policy) {
             return taken;
@@ -285,11 +292,24 @@ impl Engine {
         {
             return self.detoured(request, &detoured);
         }
+        if self.pools[pool].replicates {
+            return self.take_replicated(request, command, policy);
+        }
+        self.take_by_policy(request, command, policy)
+    }
+
+    #[inline(always)]
+    pub(super) fn take_by_policy(
+        &mut self,
+        request: Request<'_>,
+        command: &Command,
+        policy: Policy,
+    ) -> Taken {
         match policy {
             Policy::FirstKey => self.forward_key(request, request.word(1)),
             Policy::Local(local) => self.take_local(request, local),
             // Of one key: it is passed on as it came.
-            Policy::Split(kind) if args.len() == 1 + kind.words_per_key() => {
+            Policy::Split(kind) if request.args.len() == 1 + kind.words_per_key() => {
                 self.forward_key(request, request.word(1))
             }
             Policy::Split(kind) => self.split(request, kind, command),
@@ -398,9 +418,12 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(key));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        if session.outstanding() == 0 {
+            self.pools[request.pool].crowd.asks(&mut session.answered_in);
+        }
         let sequence = session.expect_reply();
         self.buffers.append(&mut upstream.output, request.raw);
-        upstream.queued(request.session, sequence, 0, self.group, request.raw.len(), self.now);
+        upstream.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
         upstream.home.stats.requests.add(1);
         upstream.home.stats.request_bytes.add(request.raw.len() as u64);

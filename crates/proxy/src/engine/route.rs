@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use shoal_resp::encode;
 
-use super::transaction::add_fate;
+use super::switch::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
+use crate::server_auth::Tries;
 use crate::session::{Delivered, Protocol};
 use crate::settings::Dialect;
 use crate::time::Time;
@@ -37,7 +38,9 @@ impl Engine {
             Some(key) => key,
             None => {
                 let home = entry.home(shard);
-                let key = self.upstreams.insert(Upstream::new(home, protocol));
+                let mut upstream = Upstream::new(home, protocol);
+                upstream.pool = pool;
+                let key = self.upstreams.insert(upstream);
                 entry.lanes[place] = Some(key);
                 key
             }
@@ -47,6 +50,9 @@ impl Engine {
         {
             if self.now < not_before {
                 return Err(Failure::BackingOff);
+            }
+            if self.lacks_primary(pool, shard) {
+                return Err(Failure::NoPrimary);
             }
             self.connect(key);
         }
@@ -68,7 +74,7 @@ impl Engine {
                 continue;
             }
             for shard in 0..self.pools[pool].settings.pool.shards.len() {
-                for lane in 0..self.pools[pool].settings.server_connections {
+                for lane in 0..self.pools[pool].settings.lanes() {
                     // A server that is down is no reason not to start.
                     let _ = self.upstream(pool, shard, Protocol::Resp2, lane);
                 }
@@ -93,17 +99,16 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let settings = &upstream.home.settings;
         let out = self.buffers.lend(&mut upstream.greeting);
-        let mut greetings = 0;
-        let password = settings.password.as_ref().map(|secret| secret.reveal().as_bytes());
-        match (upstream.protocol, password) {
-            (Protocol::Resp3, None) => encode::command(out, &[b"HELLO", b"3"]),
-            (Protocol::Resp3, Some(password)) => {
-                encode::command(out, &[b"HELLO", b"3", b"AUTH", b"default", password]);
+        let mut greetings = match (upstream.protocol, &settings.server_auth) {
+            (Protocol::Resp3, Some(auth)) => auth.greet_resp3(out),
+            (Protocol::Resp2, Some(auth)) => auth.greet(out),
+            (Protocol::Resp3, None) => {
+                encode::command(out, &[b"HELLO", b"3"]);
+                1
             }
-            (Protocol::Resp2, Some(password)) => encode::command(out, &[b"AUTH", password]),
-            (Protocol::Resp2, None) => greetings -= 1,
-        }
-        greetings += 1;
+            (Protocol::Resp2, None) => 0,
+        };
+        upstream.tries = Tries::begin(settings.server_auth.as_ref());
         if settings.database != 0 {
             encode::command(out, &[b"SELECT", settings.database.to_string().as_bytes()]);
             greetings += 1;
@@ -114,7 +119,7 @@ impl Engine {
         }
         self.buffers.reclaim(&mut upstream.greeting);
         upstream.heard_at = self.now;
-        upstream.phase = if greetings == 0 { Phase::Ready } else { Phase::Greeting(greetings as u8) };
+        upstream.phase = if greetings == 0 { Phase::Ready } else { Phase::Greeting(greetings) };
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
     }
 
@@ -145,6 +150,7 @@ impl Engine {
         let opened_at = upstream.opened_at.as_micros();
         let sent = upstream.sent_bytes();
         let is_watch = upstream.usage == Usage::Watching;
+        let kept = upstream.replication.end();
         let waiting = upstream.reset(&mut self.buffers);
         let holding = std::mem::take(&mut upstream.holding);
         upstream.attempts = if fruitless { upstream.attempts + 1 } else { 0 };
@@ -178,15 +184,25 @@ impl Engine {
         }
         let mut error = Vec::new();
         failure.write(&mut error, settings, Some(home.shard));
+        let is_followed = settings.followed(home.shard).is_some();
+        self.fail_unreplicated(&home, &Vec::from(kept), &error);
         for (nth, pending) in waiting.iter().enumerate() {
-            if !pending.forsaken && pending.is_exec() && !is_watch {
+            if !pending.is_forsaken() && pending.is_exec() && !is_watch {
                 self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
-            } else if !pending.forsaken {
+            } else if pending.is_forsaken() {
+                continue;
+            } else if is_followed {
+                let error = add_fate(&error, pending.end <= sent);
+                self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
+            } else {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             }
         }
         self.resumable.extend(holding);
         self.actions.push_back(Action::Disconnect(key));
+        if is_followed && !matches!(failure, Failure::Switched | Failure::NoPrimary) {
+            self.doubt(key);
+        }
         self.bury_failed(key);
     }
 
@@ -201,7 +217,7 @@ impl Engine {
     /// Answers EXEC with `error`; `sent` says whether the server may have got it.
     pub(super) fn fail_exec(&mut self, exec: &Pending, error: &[u8], sent: bool, begun: bool) {
         let mut error = error.to_vec();
-        add_fate(&mut error, sent);
+        super::transaction::add_fate(&mut error, sent);
         self.fail_request(exec.session, exec.sequence, exec.part, &error, begun);
     }
 

@@ -87,7 +87,7 @@ impl Engine {
             if pending.queued_at > until || !is_slow {
                 break; // the queue is in the order of time
             }
-            let is_excluded = pending.forsaken || arriving && nth == 0;
+            let is_excluded = pending.is_forsaken() || arriving && nth == 0;
             if !is_excluded {
                 let reply_bytes = if nth == 0 { reply_bytes } else { 0 };
                 failing.push(Slow {

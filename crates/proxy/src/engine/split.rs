@@ -90,6 +90,9 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(full));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
+        if session.outstanding() == 0 {
+            self.pools[request.pool].crowd.asks(&mut session.answered_in);
+        }
         let id = self.joins.open(kind, request.session);
         let sequence = session.expect_parts(id);
         let join = self.joins.get_mut(id);
@@ -155,7 +158,7 @@ impl Engine {
             out.extend_from_slice(&request.raw[words(key)]);
         }
         let length = out.len() - before;
-        upstream.queued(request.session, sequence, part, self.group, length, self.now);
+        upstream.queued(request.session, sequence, part, self.asked, length, self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);
         upstream.home.stats.requests.add(1);
         upstream.home.stats.request_bytes.add(length as u64);

@@ -12,12 +12,14 @@ use shoal_topology::Route;
 use super::Engine;
 use super::dedicated::Denied;
 use super::detour::Detoured;
+use super::replicate::may_write;
 use super::request::{Request, wrong_arity};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::local;
 use crate::policy::Policy;
 use crate::session::{AHEAD_MAX, Hold, Phase, Stream};
+use crate::upstream::Asked;
 
 /// A request of more bytes than this is passed on before it has arrived whole, on an upstream of its own.
 pub const STREAMED_MIN: usize = 64 * 1024;
@@ -45,7 +47,7 @@ impl Engine {
         if session.mode.as_ref().is_some_and(|mode| mode.collects(request.protocol)) {
             return Begun::No;
         }
-        let outstanding = session.outstanding();
+        let (outstanding, guarded) = (session.outstanding(), session.guarded);
         let Some(command) = command::lookup(request.word(0)) else {
             let error = local::unknown_command(request.raw, request.args);
             return self.drop_behind_error(request.session, &error);
@@ -61,6 +63,15 @@ impl Engine {
             Policy::FirstKey => {}
             Policy::Split(kind) if declared == 1 + kind.words_per_key() => {}
             _ => return Begun::No,
+        }
+        if guarded {
+            let policy = self.pools[request.pool].policies.of(command);
+            if !Engine::is_known_by_first_words(command, policy) {
+                return Begun::No;
+            }
+            if let Some(error) = self.objects_to(request, command, policy) {
+                return self.drop_behind_error(request.session, &error);
+            }
         }
         if outstanding > 0 {
             return Begun::Hold(Hold::Barrier);
@@ -91,7 +102,9 @@ impl Engine {
         let sequence = session.expect_reply();
         session.stream = Some(Box::new(Stream { delimiter: Delimiter::new(), upstream: Some(upstream) }));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
-            upstream.queued(request.session, sequence, 0, command.group, 0, self.now);
+            let kept = self.pools[request.pool].replicates && may_write(command);
+            let asked = Asked { group: command.group, kept };
+            upstream.queued(request.session, sequence, 0, asked, 0, self.now);
             upstream.receiving = true;
             upstream.home.stats.requests.add(1);
         }

@@ -17,10 +17,13 @@ use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::session::OWED_MAX;
-use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings};
+use crate::settings::{
+    Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings,
+};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
+mod admission;
 mod blocking;
 mod cases;
 mod detour;
@@ -29,6 +32,8 @@ mod inside;
 mod large;
 mod leaving;
 mod pubsub;
+mod replicated;
+mod switch;
 mod transaction;
 
 const SHARDS: usize = 3;
@@ -57,7 +62,8 @@ fn settings(dialect: Dialect) -> PoolSettings {
         backlog: 1,
         tcp_keepalive: false,
         timeout: Some(TIMEOUT),
-        password: None,
+        access: Default::default(),
+        server_auth: None,
         database: 0,
         preconnect: false,
         server_connections: 2,
@@ -66,10 +72,12 @@ fn settings(dialect: Dialect) -> PoolSettings {
         gather: true,
         slow_log: SlowLogSettings::default(),
         multi_key: MultiKey::Refuse,
+        durability: Durability::Async,
         allow_flush: false,
         pass_admin_commands: false,
         keyless_scripts: None,
         dialect,
+        followed: Vec::new(),
     }
 }
 
@@ -439,7 +447,7 @@ impl World {
                             self.engine.handle_session_end(key, SessionEnd::Parted);
                         }
                     }
-                    Action::Read(_) | Action::ReadUpstream(_) => {}
+                    Action::Read(_) | Action::ReadUpstream(_) | Action::Doubt(_) => {}
                 }
             }
             if !self.engine.has_work() || self.pick(2) == 0 {

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::settings::Dialect;
 use crate::time::Time;
-use crate::upstream::{Phase, Upstream};
+use crate::upstream::{Due, Phase, Upstream};
 
 /// How often unused memory goes back.
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
@@ -71,7 +71,9 @@ impl Engine {
         for key in self.upstreams.keys() {
             let Some(upstream) = self.upstreams.get(key) else { continue };
             let Some(timeout) = upstream.home.settings.timeout else { continue };
-            let Some(front) = upstream.queue.iter().find(|pending| !pending.forsaken) else { continue };
+            let Some(front) = upstream.queue.iter().find(|pending| pending.due != Due::Never) else {
+                continue;
+            };
             if upstream.awaits_client() {
                 continue;
             }
@@ -87,7 +89,8 @@ impl Engine {
             // A server that has been silent all that time takes nothing on this connection any more. One that goes on
             // answering others is merely behind: in our own words the late request fails alone.
             let silent = !upstream.is_paused() && upstream.heard_at + timeout <= self.now
-                || upstream.phase != Phase::Ready;
+                || upstream.phase != Phase::Ready
+                || front.due == Due::Wait; // the server takes nothing else of this connection before it answers
             // A subscriber that was told of a failure must not get messages of that channel all the same.
             let is_subscribed = upstream.usage == crate::upstream::Usage::Subscribed;
             match upstream.home.settings.dialect {
@@ -111,8 +114,8 @@ impl Engine {
                 break;
             }
             let is_arriving = begun && nth == 0;
-            if !pending.forsaken && !is_arriving {
-                pending.forsaken = true; // its reply, should it still come, is dropped
+            if !pending.is_forsaken() && !is_arriving {
+                pending.due = Due::Never; // its reply, should it still come, is dropped
                 late.push(*pending);
             }
         }

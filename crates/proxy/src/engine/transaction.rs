@@ -26,7 +26,7 @@ use crate::mode::{Holding, Mode, TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX
 use crate::policy::{ANYWHERE_KEY, Policy, Spread};
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Usage};
+use crate::upstream::{self, Asked, Usage};
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
@@ -131,6 +131,7 @@ impl Engine {
         let watched =
             self.mode(request.session).and_then(|mode| mode.watch.as_ref()).map(|watch| watch.shard);
         let load = shard.and_then(|shard| self.script_to_give(request, command, shard)).unwrap_or_default();
+        let writes = self.writes(request, command, policy);
         let Some(transaction) = self.transaction(request.session) else { return Taken::Yes };
         let pinned = transaction.shard.or(watched);
         if let (Some(pinned), Some(shard)) = (pinned, shard)
@@ -160,6 +161,7 @@ impl Engine {
             transaction.add_script(&load);
             transaction.commands.extend_from_slice(request.raw);
             transaction.count += 1;
+            transaction.writes |= writes;
         }
         self.answer(request.session, b"+QUEUED\r\n");
         Taken::Yes
@@ -353,7 +355,7 @@ impl Engine {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return };
         let sequence = session.expect_reply();
         self.buffers.append(&mut entry.output, request.raw);
-        entry.queued(request.session, sequence, 0, self.group, request.raw.len(), self.now);
+        entry.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
         entry.home.stats.requests.add(1);
         entry.home.stats.request_bytes.add(request.raw.len() as u64);
@@ -472,6 +474,7 @@ impl Engine {
         let transaction = session.mode.as_mut().and_then(|mode| mode.transaction.take());
         let Some(transaction) = transaction else { return Taken::Yes };
         let sequence = session.expect_reply();
+        let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
         let Transaction { scripts, commands, .. } = &transaction;
         for bytes in [&scripts[..], b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
@@ -480,7 +483,7 @@ impl Engine {
         let length = entry.output.len() - before;
         let unwanted = transaction.script_count + 1 + transaction.count;
         entry.queued_unwanted(request.session, sequence, unwanted, self.now);
-        entry.queued(request.session, sequence, 0, Group::Transactions, length, self.now);
+        entry.queued(request.session, sequence, 0, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
         entry.home.stats.requests.add(1 + unwanted as u64);
         entry.home.stats.request_bytes.add(length as u64);

@@ -9,6 +9,7 @@ use shoal_resp::encode;
 use shoal_topology::Endpoint;
 
 use crate::returning::reply::Reply;
+use crate::server_auth::Tries;
 use crate::settings::PoolSettings;
 
 /// How long a server may take for each step.
@@ -37,16 +38,19 @@ impl ReturnConnection {
         let socket = connect(endpoint)?;
         let mut connection = ReturnConnection { socket, unread: Vec::new() };
         let (mut greeting, mut replies) = (Vec::new(), 0);
-        if let Some(password) = &settings.password {
-            encode::command(&mut greeting, &[b"AUTH", password.reveal().as_bytes()]);
-            replies += 1;
+        if let Some(auth) = &settings.server_auth {
+            replies += usize::from(auth.greet(&mut greeting));
         }
+        let mut tries = Tries::begin(settings.server_auth.as_ref());
         if settings.database != 0 {
             encode::command(&mut greeting, &[b"SELECT", settings.database.to_string().as_bytes()]);
             replies += 1;
         }
         for reply in connection.ask(&greeting, replies)? {
-            if let Reply::Error(words) = reply {
+            let refused = tries.refused(matches!(reply, Reply::Error(_)));
+            if let Reply::Error(words) = reply
+                && refused
+            {
                 return Err(words);
             }
         }

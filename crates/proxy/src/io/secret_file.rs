@@ -1,4 +1,4 @@
-//! Files that hold one secret.
+//! Files that hold secrets.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -9,9 +9,20 @@ use std::path::Path;
 /// In words that name the file and say what to do.
 pub fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
-    let mode = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(format!("{shown} may be read or written by everybody: chmod 600 it"));
-    }
+    std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+    check(path)?;
     std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// Refuses a file that everybody may read; one that is not there holds no secret.
+///
+/// # Errors
+/// In words that name the file and say what to do.
+pub fn check(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.permissions().mode() & 0o007 != 0 => {
+            Err(format!("{} may be read or written by everybody: chmod 600 it", path.display()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,6 +1,7 @@
 //! Single cases: what was wrong once, and what a reload must keep.
 
 use super::*;
+use crate::access::{Access, PasswordHash};
 
 pub(super) fn request(words: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -106,8 +107,8 @@ fn as_nutcracker_routes_by_keys_where_the_first_word_is_none() {
 
 #[test]
 fn a_client_without_the_password_is_not_collected_from() {
-    let password = Some(crate::settings::Secret::new("secret"));
-    let (mut engine, key) = engine(PoolSettings { password, ..one_lane(Dialect::Shoal) });
+    let access = Access::of_passwords(&[PasswordHash::of(b"secret")]);
+    let (mut engine, key) = engine(PoolSettings { access, ..one_lane(Dialect::Shoal) });
     engine.handle_session_bytes(key, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\n");
     assert!(drained(&mut engine, key).contains("Protocol error"));
     assert!(!engine.wants_bytes(key));
@@ -135,7 +136,11 @@ fn a_reload_answers_what_was_asked_under_the_old_pools_before_it_asks_under_the_
         match action {
             Action::Disconnect(upstream) => disconnected.push(upstream),
             Action::Connect(upstream) => new = Some(upstream),
-            Action::End(_) | Action::Part(_) | Action::Read(_) | Action::ReadUpstream(_) => {}
+            Action::End(_)
+            | Action::Part(_)
+            | Action::Read(_)
+            | Action::ReadUpstream(_)
+            | Action::Doubt(_) => {}
         }
     }
     assert_eq!(disconnected, [old], "it owes nothing any more");

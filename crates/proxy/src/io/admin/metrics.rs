@@ -1,8 +1,11 @@
 //! `GET /metrics`.
 
+use std::sync::atomic::Ordering;
+
 use shoal_resp::command::Group;
 use shoal_telemetry::{Exposition, Kind, Snapshot};
 
+use crate::following::shard::{Followed, Primary};
 use crate::health::Health;
 use crate::io::observed::{Observed, ObservedPool};
 use crate::io::visits::Workers;
@@ -41,6 +44,30 @@ const POOL_FAMILIES: &[(&str, Kind, &str, OfPool)] = &[
     ("shoal_sessions_killed_total", Kind::Counter, "Sessions ended by an operator.", |pool| {
         pool.killed.get() as i64
     }),
+    ("shoal_auth_failures_total", Kind::Counter, "Names and passwords of clients that were wrong.", |pool| {
+        pool.auth_failed.get() as i64
+    }),
+    ("shoal_denied_total", Kind::Counter, "Requests that their user's rules do not allow.", |pool| {
+        pool.denied.get() as i64
+    }),
+    (
+        "shoal_over_max_connections_total",
+        Kind::Counter,
+        "Clients refused over max_connections of the pool or of their user.",
+        |pool| pool.over_max_connections.get() as i64,
+    ),
+    (
+        "shoal_over_requests_per_second_total",
+        Kind::Counter,
+        "Requests refused over requests_per_second of the pool or of their user.",
+        |pool| pool.over_requests_per_second.get() as i64,
+    ),
+    (
+        "shoal_over_bytes_per_second_total",
+        Kind::Counter,
+        "Requests refused over bytes_per_second of the pool or of their user.",
+        |pool| pool.over_bytes_per_second.get() as i64,
+    ),
     (
         "shoal_slow_requests_total",
         Kind::Counter,
@@ -74,6 +101,18 @@ const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
         "Writes to the shard; requests / batches is the company found.",
         |server| server.batches.get() as i64,
     ),
+    (
+        "shoal_upstream_waits_total",
+        Kind::Counter,
+        "WAITs sent behind batches of writes, where durability is replicated.",
+        |server| server.waits.get() as i64,
+    ),
+    (
+        "shoal_unreplicated_writes_total",
+        Kind::Counter,
+        "Writes applied and answered by UNREPLICATED: replicas are not known to have them.",
+        |server| server.unreplicated.get() as i64,
+    ),
     ("shoal_upstream_closed_total", Kind::Counter, "Connections that the shard closed.", |server| {
         server.server_eof.get() as i64
     }),
@@ -104,6 +143,29 @@ const RETURN_FAMILIES: &[(&str, Kind, &str, OfHealth)] = &[
         "1 if the shard answers and stays out until somebody has looked at it: the log says why.",
         |health, server| i64::from(health.is_held_back(server)),
     ),
+];
+
+type OfFollowed = fn(&Followed) -> i64;
+
+const FOLLOWED_FAMILIES: &[(&str, Kind, &str, OfFollowed)] = &[
+    (
+        "shoal_primary_known",
+        Kind::Gauge,
+        "1 if the shard has a primary, 0 while sentinels name none that says that it is one.",
+        |followed| i64::from(followed.primary == Primary::Known),
+    ),
+    ("shoal_primary_switches_total", Kind::Counter, "Changes of the shard's primary.", |followed| {
+        followed.status.switches.load(Ordering::Relaxed) as i64
+    }),
+    ("shoal_sentinel_looks_total", Kind::Counter, "Looks at the shard's sentinels.", |followed| {
+        followed.status.looks.load(Ordering::Relaxed) as i64
+    }),
+    ("shoal_sentinels_reachable", Kind::Gauge, "Sentinels that answered when last asked.", |followed| {
+        i64::from(followed.status.reachable.load(Ordering::Relaxed))
+    }),
+    ("shoal_sentinel_config_epoch", Kind::Gauge, "The configuration epoch that is believed.", |followed| {
+        followed.status.config_epoch.load(Ordering::Relaxed) as i64
+    }),
 ];
 
 /// The whole text. The workers are asked for what no counter holds; of one that hangs it is missing, and
@@ -148,6 +210,7 @@ pub fn text(observed: &Observed, workers: &Workers) -> Result<String, shoal_tele
     for pool in &observed.pools {
         family.sample(&[("pool", &pool.settings.pool.name)], pool.health.ejections());
     }
+    write_followed(&mut exposition, observed);
     write_census(&mut exposition, observed, workers);
     exposition.finish()
 }
@@ -260,6 +323,21 @@ fn write_census(exposition: &mut Exposition, observed: &Observed, workers: &Work
     );
     for (worker, (_, idle)) in &answers.given {
         family.sample(&[("worker", &worker.to_string())], *idle as i64);
+    }
+}
+
+/// Of shards that follow Sentinel; nothing where there are none.
+fn write_followed(exposition: &mut Exposition, observed: &Observed) {
+    if observed.pools.iter().all(|pool| pool.settings.followed.is_empty()) {
+        return;
+    }
+    for (name, kind, help, number) in FOLLOWED_FAMILIES {
+        let mut family = exposition.family(name, *kind, help);
+        for_each_server(observed, |_, pool, server| {
+            if let Some(followed) = pool.settings.followed(server) {
+                family.sample(&labels(pool, server), number(followed));
+            }
+        });
     }
 }
 

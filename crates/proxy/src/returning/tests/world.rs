@@ -19,7 +19,7 @@ use crate::engine::{Action, Engine, Parts, Pools};
 use crate::failure::Failure;
 use crate::health::Health;
 use crate::moved_keys::Moved;
-use crate::settings::{Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
+use crate::settings::{Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
@@ -131,7 +131,8 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         backlog: 1,
         tcp_keepalive: false,
         timeout: Some(TIMEOUT),
-        password: None,
+        access: Default::default(),
+        server_auth: None,
         database: 0,
         preconnect: false,
         server_connections: 1,
@@ -140,10 +141,12 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         gather: true,
         slow_log: Default::default(),
         multi_key: MultiKey::Refuse,
+        durability: Durability::Async,
         allow_flush: false,
         pass_admin_commands: false,
         keyless_scripts: None,
         dialect: Dialect::Shoal,
+        followed: Vec::new(),
     }
 }
 
