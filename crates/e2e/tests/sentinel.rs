@@ -1,6 +1,8 @@
 //! Failovers by real sentinels, under load: every reply is checked by value, nothing goes to an old primary once the switch is
 //! known, and the time until writes are taken again is printed.
 
+#![expect(clippy::print_stdout, reason = "the time that a failover took is to be seen")]
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -92,7 +94,7 @@ fn under_load(what: &str, proxy: &OwnProxy, to: SocketAddr, failover: impl FnOnc
         let then = taken();
         wait::until("writes to be taken again", || (taken() > then + 200).then_some(()));
         stop.store(true, Ordering::Relaxed);
-        let seen: Vec<Seen> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+        let seen: Vec<Seen> = writers.into_iter().map(|writer| writer.join().expect("a writer")).collect();
         let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
         let gap = seen.iter().map(|seen| seen.longest_gap).max().unwrap_or_default();
         println!(
@@ -173,7 +175,7 @@ fn a_primary_that_hangs_and_comes_back_is_not_written_to_any_more() {
         println!("the old primary, back: {own} SET by the test, {clients} connections, {:?}", &role[..12]);
         assert_eq!((own, clients), (1, 0), "the proxy goes on asking it:\n{}", proxy.log());
         stop.store(true, Ordering::Relaxed);
-        let gap = writers.into_iter().map(|writer| writer.join().unwrap().longest_gap).max();
+        let gap = writers.into_iter().map(|writer| writer.join().expect("a writer").longest_gap).max();
         println!("SIGSTOP: writes resumed after {} ms", gap.unwrap_or_default().as_millis());
     });
     let (_, metrics) = proxy.get("/metrics");
