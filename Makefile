@@ -16,10 +16,11 @@ test: ## set up and run every test
 	@tools/setup-clients
 	@tools/test
 
-test-full: ## the same, with the long tests and all cases of the sampled ones
+test-full: ## the same, with the long tests, all cases of the sampled ones, and Redis's own suite
 	@tools/setup --tests
 	@tools/setup-clients
 	@tools/test --full
+	@tools/redis-suite
 
 check: ## format, lints, documentation, dependency audit, instructions per request
 	@tools/setup --check

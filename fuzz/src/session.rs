@@ -478,6 +478,7 @@ impl World {
             }
             Action::Part(key) => panic!("{key:?} is to part, and nobody leaves"),
             Action::ReadUpstream(key) => self.read_on(key),
+            Action::Doubt(named) => panic!("{named:?} is doubted, and follows no sentinel"),
             Action::Read(key) => {
                 if let Some(client) = self.clients.iter().position(|client| client.key == key) {
                     self.arrive_from_client(client);
@@ -595,7 +596,9 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
             false => Durability::Async,
         },
         allow_flush: is(3),
+        pass_admin_commands: false,
         keyless_scripts: is(5).then_some(0),
+        followed: Vec::new(),
         dialect,
     }
 }

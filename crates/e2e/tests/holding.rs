@@ -1,8 +1,8 @@
 //! Commands that hold a connection, through a pool of four real servers: transactions and watched keys, blocking
-//! commands, Pub/Sub. Where one plain server can say what is right, it is asked the same.
+//! commands, Pub/Sub. `differential` asks one plain server the same.
 
 use shoal_e2e::raw_client::encode;
-use shoal_e2e::{OwnPool, RawClient, RedisServer, Sharded, Workplace, escape, wait};
+use shoal_e2e::{OwnPool, RawClient, RedisServer, Sharded, escape, wait};
 
 fn start() -> Sharded {
     Sharded::start(4, 2, 16, |addrs| OwnPool::storage("demo", addrs).key("hash_tag", "\"{}\""))
@@ -33,46 +33,6 @@ fn subscribers(all: &Sharded, channel: &str) -> usize {
         reply.trim_end().rsplit(':').next().and_then(|count| count.parse::<usize>().ok()).expect("a number")
     };
     all.servers.iter().map(count).sum()
-}
-
-#[test]
-fn pipelines_of_transactions_are_answered_as_by_one_redis() {
-    let all = start();
-    let workplace = Workplace::new();
-    let plain = RedisServer::start(&workplace, &[]);
-    for lines in [
-        &["MULTI", "SET {t}a 1", "INCR {t}a", "GET {t}b", "EXEC", "GET {t}a"][..],
-        &["MULTI", "INCR {t}a", "LPUSH {t}a x", "INCR {t}a", "EXEC"],
-        &["MULTI", "INCR {t}a", "DISCARD", "GET {t}a", "EXEC", "DISCARD"],
-        &["MULTI", "INCR {t}a", "NOSUCH", "INCR {t}a", "EXEC", "GET {t}a"],
-        &["MULTI", "SET {t}a", "EXEC", "GET {t}a"],
-        &["MULTI", "MULTI", "WATCH {t}a", "INCR {t}a", "EXEC"],
-        &["MULTI", "EXEC", "UNWATCH", "MULTI", "UNWATCH", "PING", "ECHO x", "EXEC"],
-        &["MULTI", "MSET {t}a 1 {t}b 2", "MGET {t}a {t}b", "DEL {t}a {t}b", "BLPOP {t}a 0", "EXEC"],
-        &["MULTI", "EVAL return{KEYS[1]} 1 {t}a", "OBJECT ENCODING {t}a", "SELECT 0", "EXEC"],
-        &["WATCH {t}a {t}b", "SET {t}a 5", "MULTI", "GET {t}a", "EXEC", "MULTI", "GET {t}a", "EXEC"],
-        &["WATCH {t}a", "GET {t}a", "MULTI", "INCR {t}a", "EXEC"],
-        &["WATCH {t}a", "SET {t}a 6", "UNWATCH", "MULTI", "GET {t}a", "EXEC"],
-        &["WATCH {t}a", "MULTI", "NOSUCH", "EXEC", "SET {t}a 7", "MULTI", "GET {t}a", "EXEC"],
-        &["MULTI", "SET {t}a 8", "RESET", "GET {t}a", "EXEC"],
-        &["SET {t}n x", "MULTI", "XREAD BLOCK 0 STREAMS {t}s $", "PUBLISH {t}c x", "EXEC"],
-    ] {
-        for hello in [None, Some("HELLO 3")] {
-            let (mut through, mut direct) = (all.client(), plain.client());
-            if let Some(hello) = hello {
-                assert!(
-                    call(&mut through, hello).starts_with('%') && call(&mut direct, hello).starts_with('%')
-                );
-            }
-            let bytes: Vec<u8> =
-                lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect();
-            through.send(&bytes);
-            direct.send(&bytes);
-            for line in lines {
-                assert_eq!(next(&mut through), next(&mut direct), "{line} in {lines:?} after {hello:?}");
-            }
-        }
-    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::succession::DRAIN_TIMEOUT;
 mod access;
 mod durability;
 mod nutcracker;
+mod sentinels;
 mod tls;
 
 use access::{AccessEntry, LimitsEntry, ServerAuthEntry, UserEntry};
@@ -90,6 +91,8 @@ struct PoolEntry {
     durability: durability::DurabilityEntry,
     #[serde(default)]
     allow_flush: bool,
+    #[serde(default)]
+    pass_admin_commands: bool,
     keyless_scripts: Option<String>,
     eject: Option<EjectEntry>,
     tls: Option<tls::TlsEntry>,
@@ -163,7 +166,12 @@ struct SlowLogEntry {
 #[serde(deny_unknown_fields)]
 struct ServerEntry {
     name: Option<String>,
-    address: String,
+    address: Option<String>,
+    sentinels: Option<Vec<String>>,
+    #[serde(rename = "master_name")]
+    watched_as: Option<String>,
+    sentinel_user: Option<String>,
+    sentinel_password_file: Option<String>,
     #[serde(default = "weight_default")]
     weight: u32,
 }
@@ -330,9 +338,15 @@ impl PoolEntry {
         });
         let ejection = if cache { Some(eject.mean()?) } else { None };
         let mut shards = Vec::new();
+        let mut followed = Vec::new();
         for server in self.servers {
-            let primary: Endpoint = server.address.parse().map_err(|error| format!("servers: {error}"))?;
-            let name = server.name.unwrap_or_else(|| primary.to_string());
+            let (primary, found_by) = server.place(cache, folder)?;
+            let usual = || match &found_by {
+                Some(followed) => followed.sentinels.watched_as.clone(),
+                None => primary.to_string(),
+            };
+            let name = server.name.clone().unwrap_or_else(usual);
+            followed.push(found_by);
             shards.push(Shard {
                 name,
                 weight: server.weight,
@@ -340,6 +354,18 @@ impl PoolEntry {
                 replicas: Vec::new(),
                 state: ShardState::Up,
             });
+        }
+        if self.pass_admin_commands && shards.len() != 1 {
+            return Err(format!(
+                "pass_admin_commands: these commands concern one server, and the pool has {}; it is for tests of a pool of one",
+                shards.len()
+            ));
+        }
+        sentinels::check_followed(&mut followed)?;
+        if self.server_tls.is_some() && !followed.is_empty() {
+            return Err("server_tls: a shard with sentinels is asked for its role without TLS, and would be told the password in \
+                        clear: give its address, or leave server_tls out"
+                .to_owned());
         }
         let keyless_scripts = match &self.keyless_scripts {
             Some(name) => {
@@ -385,8 +411,10 @@ impl PoolEntry {
             },
             durability,
             allow_flush: self.allow_flush,
+            pass_admin_commands: self.pass_admin_commands,
             keyless_scripts,
             dialect: Dialect::Shoal,
+            followed,
         })
     }
 }

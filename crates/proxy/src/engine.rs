@@ -24,6 +24,7 @@ use shoal_topology::{Endpoint, Router};
 
 use crate::arena::{Arena, Key};
 use crate::buffer::BufferPool;
+use crate::following::shard::Primary;
 use crate::gather::Crowd;
 use crate::health::{Health, Now};
 use crate::join::Joins;
@@ -45,6 +46,7 @@ mod detour;
 pub mod drain;
 mod fan_out;
 mod held;
+mod muted;
 pub mod observe;
 mod pubsub;
 pub mod reconfigure;
@@ -56,6 +58,7 @@ mod secured;
 mod slow;
 mod split;
 mod stream;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -77,6 +80,8 @@ pub enum Action {
     Read(Key),
     /// Take up reading from this upstream's server, which was not read because a session is owed too much.
     ReadUpstream(Key),
+    /// Look whether this shard's primary is still the primary: the pool's name and its own.
+    Doubt(Box<(String, String)>),
 }
 
 /// How a session came to its end.
@@ -186,6 +191,8 @@ struct Pool {
     /// How cursors of a scan over all shards are written.
     cursors: Cursors,
     scripts: Scripts,
+    /// When the primary of one of its shards may be doubted again.
+    next_doubt: Time,
     /// Who could ask next.
     crowd: Crowd,
 }
@@ -453,6 +460,9 @@ impl Engine {
     /// Where `key` connects to.
     pub fn upstream_endpoint(&self, key: Key) -> Option<&Endpoint> {
         let home = &self.upstreams.get(key)?.home;
+        if home.settings.primary(home.shard) != Primary::Known {
+            return None; // it is connected when there is one
+        }
         home.settings.pool.shards.get(home.shard).map(|shard| &shard.primary)
     }
 
@@ -538,7 +548,7 @@ impl Pool {
         Ok(Pool {
             readmit_at: readmit_at(&settings, &health),
             detour: detour::Detour::new(&settings, &health, workers),
-            policies: Policies::new(settings.multi_key, settings.dialect),
+            policies: Policies::new(settings.multi_key, settings.dialect, settings.pass_admin_commands),
             router,
             health,
             health_version: version,
@@ -552,6 +562,7 @@ impl Pool {
             slow_log: SlowLog::default(),
             cursors: Cursors::of(&settings.pool),
             scripts: Scripts::default(),
+            next_doubt: Time::default(),
             crowd: Crowd::default(),
             settings,
         })

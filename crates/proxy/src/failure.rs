@@ -33,6 +33,10 @@ pub enum Failure {
     BackingOff,
     /// Its reply had to wait for its turn for so long that others waited too long behind it.
     Stalled,
+    /// Another instance is the primary of its shard now, and it is not spoken to any more.
+    Switched,
+    /// Nobody is known to be the primary of its shard.
+    NoPrimary,
     /// This process lacks something that a connection needs, in these words: no fault of the server's.
     Local(String),
     /// TLS came to nothing, in words that follow the server's name.
@@ -59,12 +63,14 @@ pub enum FailureKind {
     Stalled,
     Local,
     Other,
+    Switched,
+    NoPrimary,
     Tls,
 }
 
 impl FailureKind {
     /// All of them, each at the place of its number (`kind as usize`).
-    pub const ALL: [FailureKind; 15] = [
+    pub const ALL: [FailureKind; 17] = [
         FailureKind::TimedOut,
         FailureKind::Refused,
         FailureKind::AllEjected,
@@ -79,6 +85,8 @@ impl FailureKind {
         FailureKind::Stalled,
         FailureKind::Local,
         FailureKind::Other,
+        FailureKind::Switched,
+        FailureKind::NoPrimary,
         FailureKind::Tls,
     ];
 
@@ -99,6 +107,8 @@ impl FailureKind {
             FailureKind::Stalled => "stalled",
             FailureKind::Local => "proxy_lacks_means",
             FailureKind::Other => "other",
+            FailureKind::Switched => "switched",
+            FailureKind::NoPrimary => "no_primary",
             FailureKind::Tls => "tls",
         }
     }
@@ -121,6 +131,8 @@ impl Failure {
             Failure::BackingOff => FailureKind::BackingOff,
             Failure::Stalled => FailureKind::Stalled,
             Failure::Local(_) => FailureKind::Local,
+            Failure::Switched => FailureKind::Switched,
+            Failure::NoPrimary => FailureKind::NoPrimary,
             Failure::Tls(_) => FailureKind::Tls,
             Failure::Other(_) => FailureKind::Other,
         }
@@ -142,6 +154,8 @@ impl Failure {
             | Failure::AllEjected
             | Failure::BackingOff
             | Failure::Ejected
+            | Failure::Switched
+            | Failure::NoPrimary
             | Failure::Unremembered => "Connection refused",
             Failure::NameUnknown => "Host is down",
             Failure::Closed => "unknown",
@@ -177,6 +191,11 @@ impl Failure {
                 "has a large reply whose turn in this pipeline did not come within {}, while others waited behind it",
                 milliseconds(Some(pool.client_stall_timeout))
             ),
+            Failure::Switched => "has another primary now, and the old one had not answered".to_owned(),
+            Failure::NoPrimary => {
+                "has no primary at the moment: no sentinel names an instance that says that it is the primary"
+                    .to_owned()
+            }
             Failure::Local(words) => format!("cannot be reached by this proxy: {words}"),
             Failure::Tls(words) => words.clone(),
             Failure::Other(words) => format!("failed: {words}"),

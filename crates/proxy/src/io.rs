@@ -4,6 +4,7 @@
 //!   main thread:  accept ──▶ inbox of the worker with the fewest sessions; signals
 //!   worker × n:   epoll ──▶ Engine ──▶ send
 //!   resolver:     names to addresses, off the loops     prober: ejected servers, before they return
+//!   follower:     sentinels, and who is the primary
 //!   stats, admin: sums over the workers' counters
 //! ```
 #![expect(
@@ -13,6 +14,7 @@
 )]
 
 pub(crate) mod admin;
+pub(crate) mod follower;
 pub(crate) mod hand_over;
 pub(crate) mod inbox;
 pub(crate) mod inherited;

@@ -34,6 +34,8 @@ pub enum JoinKind {
     Any,
     /// One shard's page of a scan, under a cursor of ours (SCAN): [`Join::leg`].
     Page,
+    /// Arrays of names and integers: the integers are added place by place (PUBSUB NUMSUB).
+    Totals,
     /// The reply to a script, which is the first part; a second one has loaded the script (EVALSHA).
     Script,
 }
@@ -388,6 +390,7 @@ impl Join {
             JoinKind::Same => self.same(out),
             JoinKind::Any => self.any(out),
             JoinKind::Page => self.page(out),
+            JoinKind::Totals => self.totals(out),
             JoinKind::Script => None, // written above
         };
         if written.is_none() {
@@ -402,6 +405,7 @@ impl Join {
             JoinKind::AllOk => first == b'+',
             JoinKind::Sum => first == b':',
             JoinKind::ByPosition | JoinKind::Concat | JoinKind::Every | JoinKind::Page => first == b'*',
+            JoinKind::Totals => first == b'*',
             JoinKind::Same => matches!(first, b'$' | b'+'),
             JoinKind::Any => matches!(first, b'$' | b'_'),
             JoinKind::Script => true,

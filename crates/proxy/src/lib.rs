@@ -17,6 +17,7 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod failure;
+pub mod following;
 mod gather;
 pub mod hand_over;
 pub mod health;

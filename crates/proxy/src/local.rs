@@ -12,6 +12,7 @@ use crate::session::{Phase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
 
 mod acl;
+mod connection;
 
 /// The version of Redis whose commands the proxy knows and whose texts it gives.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -31,6 +32,7 @@ pub enum Local {
     Ping,
     Quit,
     Reset,
+    Role,
     Select,
 }
 
@@ -49,6 +51,7 @@ impl Local {
             "PING" => Local::Ping,
             "QUIT" => Local::Quit,
             "RESET" => Local::Reset,
+            "ROLE" => Local::Role,
             "SELECT" => Local::Select,
             _ => return None,
         })
@@ -111,6 +114,13 @@ pub fn answer(
                 Ok(()) => encode::simple(&mut out, "RESET"),
                 Err(over) => turn_away(&mut out, session, pool, 0, &over),
             }
+        }
+        // As INFO has it: a client that looks for a primary has found one.
+        Local::Role => {
+            encode::array_len(&mut out, 3);
+            encode::bulk(&mut out, b"master");
+            encode::integer(&mut out, 0);
+            encode::array_len(&mut out, 0);
         }
         Local::Select => select(&mut out, pool, words[1]),
     }
@@ -304,12 +314,11 @@ fn is_valid_name(name: &[u8]) -> bool {
 fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {
     let sub = words.get(1).copied().unwrap_or_default();
     let is = |name: &str| sub.eq_ignore_ascii_case(name.as_bytes());
-    let expect = |count: usize| words.len() == count;
     match words.len() {
         2 if is("ID") => encode::integer(out, session.id as i64),
         2 if is("GETNAME") && session.name.is_empty() => null(out, session.protocol),
         2 if is("GETNAME") => encode::bulk(out, &session.name),
-        2 if is("INFO") => encode::bulk(out, describe(session, pool).as_bytes()),
+        2 if is("INFO") => verbatim(out, session.protocol, &describe(session, pool)),
         2 if is("GETREDIR") => encode::integer(out, -1),
         3 if is("SETNAME") && !is_valid_name(words[2]) => encode::error(out, INVALID_NAME),
         3 if is("SETNAME") => {
@@ -337,17 +346,11 @@ fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: 
                 false => encode::error(out, "ERR syntax error"),
             }
         }
-        3 if is("REPLY") && words[2].eq_ignore_ascii_case(b"ON") => encode::simple(out, "OK"),
+        3 if is("REPLY") => connection::reply(out, session, words[2]),
+        2 if is("LIST") => verbatim(out, session.protocol, &describe(session, pool)),
         _ => {
-            let known =
-                [("ID", 2), ("GETNAME", 2), ("INFO", 2), ("SETNAME", 3), ("SETINFO", 4), ("NO-EVICT", 3)];
-            match known.iter().find(|(name, count)| is(name) && !expect(*count)) {
-                Some((name, _)) => {
-                    let name = name.to_ascii_lowercase();
-                    encode::error(out, &format!("ERR wrong number of arguments for 'client|{name}' command"));
-                }
-                None => encode::error(out, &unknown_subcommand("CLIENT", sub)),
-            }
+            let described = describe(session, pool);
+            connection::client(out, session, pool.dialect, &described, sub, words);
         }
     }
 }
@@ -370,7 +373,7 @@ const PARAMETERS: &[(&str, &str)] = &[("appendonly", "no"), ("databases", "16"),
 
 fn config(out: &mut Vec<u8>, session: &Session, words: &[&[u8]]) {
     if !words[1].eq_ignore_ascii_case(b"GET") {
-        return encode::error(out, &unknown_subcommand("CONFIG", words[1]));
+        return connection::config(out, words[1]);
     }
     if words.len() < 3 {
         return encode::error(out, "ERR wrong number of arguments for 'config|get' command");
@@ -412,10 +415,14 @@ fn info(out: &mut Vec<u8>, session: &Session, pool: &PoolSettings, about: About,
     let shown = sections.iter().filter(|(section, _)| wanted(section));
     let shown: Vec<String> = shown.map(|(section, lines)| format!("# {section}\r\n{lines}")).collect();
     let text = shown.join("\r\n");
-    match session.protocol {
+    verbatim(out, session.protocol, &text);
+}
+
+/// A text for people, as Redis gives INFO and CLIENT LIST.
+fn verbatim(out: &mut Vec<u8>, protocol: Protocol, text: &str) {
+    match protocol {
         Protocol::Resp2 => encode::bulk(out, text.as_bytes()),
         Protocol::Resp3 => {
-            // Redis 7 sends INFO as a verbatim string to RESP3 clients.
             out.extend_from_slice(format!("={}\r\ntxt:{text}\r\n", text.len() + 4).as_bytes());
         }
     }

@@ -1,5 +1,5 @@
 //! What is different about a session while it holds something: a transaction, watched keys, a blocking command,
-//! subscriptions, or its tongue.
+//! subscriptions, or its tongue (CLIENT REPLY).
 //!
 //! Knows nothing of upstreams but their keys. A session that has never asked for any of it has no [`Mode`], and costs
 //! nothing.
@@ -77,6 +77,17 @@ pub struct Mode {
     pub blocking: Option<Key>,
     /// Its subscriptions.
     pub subscriber: Option<Box<Subscriber>>,
+    /// Which of its replies it does not want.
+    pub mute: Option<Mute>,
+}
+
+/// What CLIENT REPLY has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mute {
+    /// The next request is not answered.
+    Next,
+    /// None is.
+    All,
 }
 
 impl Mode {
@@ -87,7 +98,8 @@ impl Mode {
 
     /// Whether the next request must have come whole before it is looked at.
     pub fn collects(&self, protocol: Protocol) -> bool {
-        self.transaction.is_some() || self.subscriber.is_some() && protocol == Protocol::Resp2
+        let subscribed = self.subscriber.is_some() && protocol == Protocol::Resp2;
+        self.transaction.is_some() || subscribed || self.mute.is_some()
     }
 
     /// The upstreams that the session holds.
@@ -99,7 +111,7 @@ impl Mode {
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.is_quiet() && self.blocking.is_none() && self.subscriber.is_none()
+        self.is_quiet() && self.blocking.is_none() && self.subscriber.is_none() && self.mute.is_none()
     }
 }
 
@@ -114,6 +126,10 @@ pub struct Transaction {
     pub commands: Vec<u8>,
     /// How many there are.
     pub count: usize,
+    /// The loading of scripts that the commands call and the shard may lack; it goes out before MULTI.
+    pub scripts: Vec<u8>,
+    /// How many of these there are.
+    pub script_count: usize,
     /// Whether one of them may write.
     pub writes: bool,
     /// One of them was refused, so EXEC is.
@@ -131,9 +147,19 @@ impl Transaction {
             version,
             commands,
             count: 0,
+            scripts: Vec::new(),
+            script_count: 0,
             writes: false,
             failed: false,
             outdated: false,
+        }
+    }
+
+    /// Has a script loaded before, if there is one and room for it; without it the server says that it lacks the script.
+    pub fn add_script(&mut self, load: &[u8]) {
+        if !load.is_empty() && self.scripts.len() + load.len() <= TRANSACTION_BYTES_MAX {
+            self.scripts.extend_from_slice(load);
+            self.script_count += 1;
         }
     }
 

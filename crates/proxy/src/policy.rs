@@ -39,7 +39,7 @@ pub enum Policy {
 pub enum Spread {
     /// DBSIZE: all shards' numbers are added.
     Count,
-    /// KEYS: all shards' keys, one shard's behind another's.
+    /// KEYS and what else lists: what all shards have, one shard's behind another's.
     Keys,
     /// RANDOMKEY.
     AnyKey,
@@ -63,6 +63,8 @@ pub enum Spread {
     OneForAll,
     /// It concerns one server, and cannot be right for several.
     OneServer,
+    /// It reaches into a database that clients of the pool do not see.
+    OtherDatabase,
 }
 
 impl Spread {
@@ -78,6 +80,7 @@ impl Spread {
             Spread::Flush | Spread::Scan | Spread::Script | Spread::OneForAll | Spread::OneServer => {
                 return None;
             }
+            Spread::OtherDatabase => return None,
         })
     }
 
@@ -93,8 +96,8 @@ impl Spread {
 pub struct Policies(Box<[Policy]>);
 
 impl Policies {
-    /// The policies of a pool.
-    pub fn new(multi_key: MultiKey, dialect: Dialect) -> Policies {
+    /// The policies of a pool; `passes_admin` lets commands through that concern one server, which the pool then has.
+    pub fn new(multi_key: MultiKey, dialect: Dialect, passes_admin: bool) -> Policies {
         let mut policies = Vec::new();
         for command in command::all().iter().flat_map(|command| [command].into_iter().chain(command.subs)) {
             let place = command.id as usize;
@@ -107,6 +110,9 @@ impl Policies {
                 (None, Some(spread)) if dialect == Dialect::Shoal => Policy::Spread(spread),
                 _ => decide(command, multi_key, dialect),
             };
+            if passes_admin && let Some(passed) = pass(command, policies[place]) {
+                policies[place] = passed;
+            }
         }
         Policies(policies.into_boxed_slice())
     }
@@ -171,10 +177,67 @@ fn spread(command: &Command) -> Option<Spread> {
         "FUNCTION|DELETE" | "FUNCTION|FLUSH" | "FUNCTION|RESTORE" => Spread::ChangeFunctions,
         "FUNCTION|LIST" | "FUNCTION|DUMP" | "FUNCTION|HELP" | "SCRIPT|HELP" => Spread::OneForAll,
         "SCRIPT|SHOW" => Spread::OneForAll,
-        "FUNCTION|STATS" | "FUNCTION|KILL" | "SCRIPT|KILL" | "SCRIPT|DEBUG" => Spread::OneServer,
+        "SLOWLOG|LEN" => Spread::Count,
+        "SLOWLOG|GET" | "LATENCY|LATEST" | "LATENCY|HISTORY" => Spread::Keys,
+        "MODULE|LIST" => Spread::OneForAll,
+        "MOVE" | "SWAPDB" => Spread::OtherDatabase,
+        name if name.ends_with("|HELP") => Spread::OneForAll,
+        name if ONE_SERVERS.contains(&name) => Spread::OneServer,
         _ => return None,
     })
 }
+
+/// What becomes of a command that concerns one server, where there is but one and its administration is let through. What
+/// would take the connection over, or hold up all who share it, is not.
+fn pass(command: &Command, policy: Policy) -> Option<Policy> {
+    const KEPT: &[&str] =
+        &["FAILOVER", "MONITOR", "PSYNC", "REPLCONF", "SCRIPT|DEBUG", "SHUTDOWN", "SYNC", "WAIT", "WAITAOF"];
+    match policy {
+        _ if KEPT.contains(&command.name) => None,
+        Policy::Local(Local::Config | Local::Info) | Policy::Spread(Spread::Flush) => Some(Policy::Anywhere),
+        Policy::Spread(Spread::OneServer) => Some(Policy::Spread(Spread::OneForAll)),
+        _ => None,
+    }
+}
+
+/// Commands that tell of one server, act on it, or speak to it as another server does.
+const ONE_SERVERS: &[&str] = &[
+    "BGREWRITEAOF",
+    "BGSAVE",
+    "DEBUG",
+    "FAILOVER",
+    "FUNCTION|KILL",
+    "FUNCTION|STATS",
+    "LASTSAVE",
+    "LATENCY|DOCTOR",
+    "LATENCY|GRAPH",
+    "LATENCY|HISTOGRAM",
+    "LATENCY|RESET",
+    "MEMORY|DOCTOR",
+    "MEMORY|MALLOC-STATS",
+    "MEMORY|PURGE",
+    "MEMORY|STATS",
+    "MIGRATE",
+    "MODULE|LOAD",
+    "MODULE|LOADEX",
+    "MODULE|UNLOAD",
+    "MONITOR",
+    "PFDEBUG",
+    "PFSELFTEST",
+    "PSYNC",
+    "REPLCONF",
+    "REPLICAOF",
+    "RESTORE-ASKING",
+    "SAVE",
+    "SCRIPT|DEBUG",
+    "SCRIPT|KILL",
+    "SHUTDOWN",
+    "SLAVEOF",
+    "SLOWLOG|RESET",
+    "SYNC",
+    "WAIT",
+    "WAITAOF",
+];
 
 /// Whether Twemproxy has the command, or one of its form, and sends it to the server of its first argument.
 fn nutcracker_takes_first(command: &Command) -> bool {

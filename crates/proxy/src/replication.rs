@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::collections::vec_deque::Drain;
 
 use crate::arena::Key;
-use crate::upstream::Pending;
+use crate::upstream::{Due, Pending};
 
 /// Upstreams for writes that each worker has for a shard and a version of RESP, beside those of `server_connections`. While a WAIT is
 /// unanswered, its connection executes nothing; the sessions of the others go on.
@@ -77,6 +77,18 @@ impl Tail {
 }
 
 impl Replication {
+    /// What is to be known of a connection that begins with `queue`.
+    pub fn of(queue: &VecDeque<Pending>) -> Replication {
+        let mut replication = Replication::default();
+        for pending in queue {
+            match pending.due {
+                Due::Wait => replication.close(pending.end),
+                due => replication.wrote(due == Due::Replicated),
+            }
+        }
+        replication
+    }
+
     /// Notes that `writes` were queued: one or none.
     #[inline]
     pub fn wrote(&mut self, writes: bool) {
@@ -149,5 +161,37 @@ impl Replication {
         if self.kept.is_empty() {
             self.kept.shrink_to(16);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_resp::command::Group;
+
+    use crate::arena::Arena;
+    use crate::time::Time;
+
+    #[test]
+    fn what_is_put_back_on_a_new_connection_has_its_waits() {
+        let session = Arena::default().insert(());
+        let pending = |due, end| Pending {
+            session,
+            sequence: 0,
+            part: 0,
+            due,
+            group: Group::String,
+            queued_at: Time::default(),
+            end,
+        };
+        let of = |queue: &[(Due, u64)]| {
+            Replication::of(&queue.iter().map(|&(due, end)| pending(due, end)).collect())
+        };
+        assert!(!of(&[(Due::AtOnce, 10)]).is_open());
+        let written = of(&[(Due::Replicated, 10), (Due::AtOnce, 20)]);
+        assert!(written.wants_wait() && !written.is_waiting(20));
+        let waited = of(&[(Due::Replicated, 10), (Due::Wait, 20)]);
+        assert!(!waited.wants_wait() && waited.is_sending(10) && waited.is_waiting(20));
+        assert!(of(&[(Due::Replicated, 10), (Due::Wait, 20), (Due::Replicated, 30)]).wants_wait());
     }
 }

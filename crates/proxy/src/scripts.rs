@@ -3,7 +3,7 @@
 //! Each worker has its own, for each pool: nothing is locked, and what one worker has not seen its clients load again, as they
 //! do at a single Redis.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use sha1::sha1_hex;
@@ -30,6 +30,8 @@ pub struct Scripts {
     /// In the order in which they were shown.
     order: VecDeque<Arc<[u8]>>,
     bytes: usize,
+    /// The shards that were given each of them.
+    given: BTreeSet<(Name, u16)>,
 }
 
 impl Scripts {
@@ -48,8 +50,26 @@ impl Scripts {
             self.bytes -= oldest.len() + OVERHEAD;
             if let Some(name) = self.names.remove(&oldest) {
                 self.bodies.remove(&name);
+                self.given.retain(|(other, _)| *other != name);
             }
         }
+    }
+
+    /// Notes that `shard` is given `body`, if that is kept.
+    pub fn give(&mut self, body: &[u8], shard: u16) {
+        if let Some(name) = self.names.get(body) {
+            self.given.insert((*name, shard));
+        }
+    }
+
+    /// Whether `shard` was given `body`.
+    pub fn was_given(&self, body: &[u8], shard: u16) -> bool {
+        self.names.get(body).is_some_and(|name| self.given.contains(&(*name, shard)))
+    }
+
+    /// A connection to `shard` is lost: what answers there next may be a server that was never given anything.
+    pub fn lose(&mut self, shard: u16) {
+        self.given.retain(|(_, other)| *other != shard);
     }
 
     /// The script that `name` names, in digits of either case.
@@ -80,6 +100,19 @@ mod tests {
         assert_eq!(scripts.find(b"e0e1"), None);
         scripts.clear();
         assert_eq!(scripts.find(name), None);
+    }
+
+    #[test]
+    fn who_was_given_a_script_is_known_until_its_connection_is_lost() {
+        let mut scripts = Scripts::default();
+        scripts.give(b"return 1", 0);
+        assert!(!scripts.was_given(b"return 1", 0), "it is not kept");
+        scripts.show(b"return 1");
+        scripts.give(b"return 1", 0);
+        scripts.give(b"return 1", 2);
+        assert!(scripts.was_given(b"return 1", 0) && !scripts.was_given(b"return 1", 1));
+        scripts.lose(0);
+        assert!(!scripts.was_given(b"return 1", 0) && scripts.was_given(b"return 1", 2));
     }
 
     #[test]

@@ -192,6 +192,10 @@ enum Slot {
     Done(Buffer),
     /// The reply is put together from parts.
     Joining(JoinId),
+    /// The reply is to come, and is for nobody (CLIENT REPLY).
+    Muted,
+    /// The same, put together from parts.
+    MutedJoin(JoinId),
 }
 
 /// Where a piece of a reply belongs.
@@ -302,8 +306,10 @@ impl Session {
         match self.slots.get(index) {
             Some(Slot::Waiting(_)) if index == 0 => Place::Front { began: self.began },
             Some(Slot::Waiting(_)) => Place::Behind,
-            Some(Slot::Joining(join)) => Place::Joining { join: *join, front: index == 0 },
-            Some(Slot::Done(_)) | None => Place::Gone,
+            Some(Slot::Joining(join) | Slot::MutedJoin(join)) => {
+                Place::Joining { join: *join, front: index == 0 }
+            }
+            Some(Slot::Done(_) | Slot::Muted) | None => Place::Gone,
         }
     }
 
@@ -384,8 +390,12 @@ impl Session {
                 }
                 Delivered::Taken
             }
-            Some(Slot::Joining(join)) => Delivered::Part(*join),
-            Some(Slot::Done(_)) | None => Delivered::Taken,
+            Some(Slot::Joining(join) | Slot::MutedJoin(join)) => Delivered::Part(*join),
+            Some(Slot::Muted) if last => {
+                self.end_muted(buffers, index);
+                Delivered::Taken
+            }
+            Some(Slot::Done(_) | Slot::Muted) | None => Delivered::Taken,
         }
     }
 
@@ -409,7 +419,11 @@ impl Session {
                 buffers.release(std::mem::take(parked));
                 self.deliver(buffers, sequence, reply, true)
             }
-            Some(Slot::Joining(join)) => Delivered::Part(*join),
+            Some(Slot::Joining(join) | Slot::MutedJoin(join)) => Delivered::Part(*join),
+            Some(Slot::Muted) => {
+                self.end_muted(buffers, index);
+                Delivered::Taken
+            }
             Some(Slot::Done(_)) | None => Delivered::Taken,
         }
     }
@@ -417,7 +431,9 @@ impl Session {
     /// Ends the joining slot `sequence` with its whole reply.
     pub fn joined(&mut self, buffers: &mut BufferPool, sequence: u32, reply: &[u8]) {
         let index = sequence.wrapping_sub(self.first) as usize;
-        if index == 0 {
+        if matches!(self.slots.get(index), Some(Slot::MutedJoin(_))) {
+            self.end_muted(buffers, index);
+        } else if index == 0 {
             buffers.append(&mut self.output, reply);
             self.pop_front();
             self.release_done(buffers);
@@ -426,6 +442,49 @@ impl Session {
             buffers.append(&mut buffer, reply);
             self.parked += reply.len();
             *slot = Slot::Done(buffer);
+        }
+    }
+
+    /// Drops the replies to all requests since there were `slots` outstanding and `output` bytes unsent, whether they have
+    /// come or will.
+    pub fn mute_since(&mut self, buffers: &mut BufferPool, slots: usize, output: usize) {
+        self.take_back(output);
+        for slot in self.slots.range_mut(slots.min(self.slots.len())..) {
+            match std::mem::replace(slot, Slot::Muted) {
+                Slot::Waiting(buffer) => {
+                    self.parked -= buffer.len();
+                    buffers.release(buffer);
+                }
+                Slot::Done(buffer) => {
+                    self.parked -= buffer.len();
+                    buffers.release(buffer);
+                    *slot = Slot::Done(Buffer::default());
+                }
+                Slot::Joining(join) | Slot::MutedJoin(join) => *slot = Slot::MutedJoin(join),
+                Slot::Muted => {}
+            }
+        }
+    }
+
+    /// Whether the reply that comes next is for nobody.
+    pub fn mutes_next(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Muted | Slot::MutedJoin(_)))
+    }
+
+    /// Leaves `output` bytes unsent, and drops those behind them.
+    pub fn take_back(&mut self, output: usize) {
+        let more = self.output.len().saturating_sub(output);
+        let tail = self.output.tail();
+        tail.truncate(tail.len() - more);
+    }
+
+    #[cold]
+    fn end_muted(&mut self, buffers: &mut BufferPool, index: usize) {
+        if index == 0 {
+            self.pop_front();
+            self.release_done(buffers);
+        } else if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Slot::Done(Buffer::default());
         }
     }
 
@@ -458,7 +517,8 @@ impl Session {
         for slot in self.slots {
             match slot {
                 Slot::Waiting(buffer) | Slot::Done(buffer) => buffers.release(buffer),
-                Slot::Joining(join) => joins.push(join),
+                Slot::Joining(join) | Slot::MutedJoin(join) => joins.push(join),
+                Slot::Muted => {}
             }
         }
         joins

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::following::shard::Followed;
 use serde::Deserialize;
 use shoal_topology::Pool;
 pub use shoal_topology::nutcracker::Listen;
@@ -64,10 +65,15 @@ pub struct PoolSettings {
     pub durability: Durability,
     /// Whether clients may empty the pool by FLUSHDB and FLUSHALL.
     pub allow_flush: bool,
+    /// Whether the one shard of the pool is given the commands that concern one server (DEBUG, CONFIG SET …): for Redis's own
+    /// tests.
+    pub pass_admin_commands: bool,
     /// The shard, by its index, on which scripts run that name no key; `None` refuses them.
     pub keyless_scripts: Option<u16>,
     /// Whose error texts and whose habits after a failure.
     pub dialect: Dialect,
+    /// For each shard whether Sentinel says where its primary is; empty if it does for none.
+    pub followed: Vec<Option<Followed>>,
 }
 
 /// The default of [`PoolSettings::client_stall_timeout`].

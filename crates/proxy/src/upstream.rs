@@ -178,6 +178,20 @@ impl Stalled {
     }
 }
 
+/// Requests of which nothing was sent.
+#[derive(Debug, Default)]
+pub struct Unsent {
+    queue: VecDeque<Pending>,
+    output: Buffer,
+}
+
+impl Unsent {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
 /// One connection to a server.
 #[derive(Debug)]
 pub struct Upstream {
@@ -397,6 +411,33 @@ impl Upstream {
     pub fn gather(&mut self, now: Time, free: bool) -> Result<(), Time> {
         let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
         self.pace.decide(now, in_flight, self.output.len(), free)
+    }
+
+    /// Takes out the requests of which nothing was sent, and their bytes.
+    pub fn take_unsent(&mut self) -> Unsent {
+        let mut begin = self.answered;
+        let first = self.queue.iter().position(|pending| {
+            let is_unsent = begin >= self.sent;
+            if !is_unsent {
+                begin = pending.end;
+            }
+            is_unsent
+        });
+        let Some(first) = first else { return Unsent::default() };
+        let mut queue = self.queue.split_off(first);
+        // Of a request that was sent in part the rest goes nowhere.
+        let begun = begin.saturating_sub(self.sent) as usize;
+        let mut output = std::mem::take(&mut self.output);
+        output.consume(begun.min(output.len()));
+        queue.iter_mut().for_each(|pending| pending.end = pending.end.saturating_sub(begin));
+        Unsent { queue, output }
+    }
+
+    /// Puts back, at the beginning of a new connection, what [`Upstream::take_unsent`] took.
+    pub fn put_back(&mut self, unsent: Unsent) {
+        self.queued = unsent.output.len() as u64;
+        self.replication = Replication::of(&unsent.queue);
+        (self.queue, self.output) = (unsent.queue, unsent.output);
     }
 
     /// Forgets the connection; the requests that waited on it.

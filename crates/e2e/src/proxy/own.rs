@@ -13,6 +13,7 @@ pub struct OwnPool {
     name: String,
     lines: Vec<String>,
     servers: Vec<String>,
+    watched: Option<String>,
 }
 
 impl OwnPool {
@@ -48,9 +49,18 @@ impl OwnPool {
         format!("{}-{index}", self.name)
     }
 
+    /// A storage pool whose only shard `<pool>-0` these sentinels watch as `master_name`.
+    #[must_use]
+    pub fn watched(name: &str, sentinels: &[SocketAddr], watched_as: &str) -> Self {
+        let list: Vec<String> = sentinels.iter().map(|sentinel| format!("'{sentinel}'")).collect();
+        let mut pool = Self::new(name, "storage", &[]);
+        pool.watched = Some(format!("sentinels: [{}], master_name: {watched_as}", list.join(", ")));
+        pool
+    }
+
     fn new(name: &str, mode: &str, servers: &[SocketAddr]) -> Self {
         let servers = servers.iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), lines: vec![format!("mode: {mode}")], servers }
+        Self { name: name.to_owned(), lines: vec![format!("mode: {mode}")], servers, watched: None }
     }
 
     fn to_yaml(&self, port: u16) -> String {
@@ -59,6 +69,9 @@ impl OwnPool {
             yaml.push_str(&format!("    {line}\n"));
         }
         yaml.push_str("    servers:\n");
+        if let Some(watched) = &self.watched {
+            yaml.push_str(&format!("      - {{name: {}, {watched}}}\n", self.shard(0)));
+        }
         for (index, address) in self.servers.iter().enumerate() {
             yaml.push_str(&format!("      - {{name: {}, address: '{address}'}}\n", self.shard(index)));
         }

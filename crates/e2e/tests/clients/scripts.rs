@@ -10,11 +10,11 @@ use super::way::Way;
 const SECONDS: &str = "60";
 
 pub fn redis_py_5(way: &Way) {
-    python("redis5", way);
+    python("redis5", "session.py", way);
 }
 
 pub fn redis_py_newest(way: &Way) {
-    python("redis-newest", way);
+    python("redis-newest", "session.py", way);
 }
 
 pub fn ioredis(way: &Way) {
@@ -25,11 +25,39 @@ pub fn node_redis(way: &Way) {
     node("node-redis.mjs", way);
 }
 
-fn python(environment: &str, way: &Way) {
+pub fn redis_py_5_idioms(way: &Way) {
+    python("redis5", "idioms.py", way);
+}
+
+pub fn redis_py_newest_idioms(way: &Way) {
+    python("redis-newest", "idioms.py", way);
+}
+
+pub fn ioredis_idioms(way: &Way) {
+    node("idioms-ioredis.mjs", way);
+}
+
+pub fn node_redis_idioms(way: &Way) {
+    node("idioms-node-redis.mjs", way);
+}
+
+pub fn rq(way: &Way) {
+    python("queues", "queues/rq_session.py", way);
+}
+
+pub fn celery(way: &Way) {
+    python("queues", "queues/celery_session.py", way);
+}
+
+pub fn bullmq(way: &Way) {
+    node("bullmq.mjs", way);
+}
+
+fn python(environment: &str, script: &str, way: &Way) {
     let installed = repository(&format!("target/clients/{environment}"));
     let pins = repository(&format!("clients/python/{environment}/requirements.txt"));
     demand_installed(&pins, &installed.join("installed.txt"));
-    run(&installed.join("bin/python"), &repository("clients/python/session.py"), way);
+    run(&installed.join("bin/python"), &repository(&format!("clients/python/{script}")), way);
 }
 
 fn node(script: &str, way: &Way) {

@@ -41,7 +41,21 @@ impl Way {
     /// Through `shoal proxy --config proxy.yml`.
     pub fn proxy_yml() -> Self {
         let (workplace, servers) = shards(SHARDS);
-        let (addr, process) = start_with_proxy_yml(&workplace, &servers);
+        let (addr, process) = start_with_proxy_yml(&workplace, &servers, "");
+        Self { addr, front: Front::Proxy(process), _servers: servers, _workplace: workplace }
+    }
+
+    /// Through a pool of four shards that keeps keys of one hash tag together.
+    pub fn tagged() -> Self {
+        let (workplace, servers) = shards(SHARDS);
+        let (addr, process) = start_with_proxy_yml(&workplace, &servers, "    hash_tag: \"{}\"\n");
+        Self { addr, front: Front::Proxy(process), _servers: servers, _workplace: workplace }
+    }
+
+    /// Through a pool of one shard.
+    pub fn one_shard() -> Self {
+        let (workplace, servers) = shards(1);
+        let (addr, process) = start_with_proxy_yml(&workplace, &servers, "");
         Self { addr, front: Front::Proxy(process), _servers: servers, _workplace: workplace }
     }
 
@@ -78,9 +92,9 @@ fn shards(count: usize) -> (Workplace, Vec<RedisServer>) {
 }
 
 /// Our own configuration, as small as it can be written; `admin` is there since tests run side by side.
-fn proxy_yml(listen: SocketAddr, admin: SocketAddr, servers: &[RedisServer]) -> String {
+fn proxy_yml(listen: SocketAddr, admin: SocketAddr, servers: &[RedisServer], more: &str) -> String {
     let mut yml = format!(
-        "admin: {admin}\npools:\n  - name: clients\n    mode: storage\n    listen: {listen}\n    servers:\n"
+        "admin: {admin}\npools:\n  - name: clients\n    mode: storage\n    listen: {listen}\n{more}    servers:\n"
     );
     for server in servers {
         yml.push_str(&format!("      - address: {}\n", server.addr()));
@@ -89,12 +103,12 @@ fn proxy_yml(listen: SocketAddr, admin: SocketAddr, servers: &[RedisServer]) -> 
 }
 
 /// Starts the proxy on a free port and waits until it answers.
-fn start_with_proxy_yml(workplace: &Workplace, servers: &[RedisServer]) -> (SocketAddr, Process) {
+fn start_with_proxy_yml(workplace: &Workplace, servers: &[RedisServer], more: &str) -> (SocketAddr, Process) {
     let mut last = String::new();
     for _ in 0..TRIES {
         let [addr, admin] =
             [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let yml = proxy_yml(addr, admin, servers);
+        let yml = proxy_yml(addr, admin, servers, more);
         let file = workplace.write("proxy.yml", &yml);
         let log = file.with_file_name("log");
         let args = ["proxy", "--config", &file.to_string_lossy()];

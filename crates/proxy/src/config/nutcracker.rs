@@ -57,8 +57,10 @@ pub fn from_nutcracker(
         multi_key,
         durability: Durability::Async,
         allow_flush: false,
+        pass_admin_commands: false,
         keyless_scripts: None,
         dialect: Dialect::Nutcracker,
+        followed: Vec::new(),
         pool,
     });
     Ok((Settings { pools: pools.collect(), workers }, warnings))

@@ -40,6 +40,7 @@ fn what_is_left_out_has_the_defaults_that_the_example_names() {
     assert_eq!((alpha.backlog, alpha.server_connections, alpha.database), (512, 1, 0));
     assert_eq!((alpha.timeout, alpha.gather, alpha.multi_key), (None, true, MultiKey::Refuse));
     assert_eq!((alpha.allow_flush, alpha.keyless_scripts), (false, None));
+    assert!(!alpha.pass_admin_commands);
     assert_eq!(alpha.pool.shards[0].name, "127.0.0.1:2");
     assert_eq!(config.settings.workers, 2);
     assert_eq!(config.stats, None);
@@ -59,6 +60,10 @@ fn what_is_wrong_is_refused_by_name() {
         (&pool("    password_file: nowhere\n"), "nowhere"),
         (&pool("").replace("127.0.0.1:2", "127.0.0.1"), "port"),
         (&pool("    keyless_scripts: elsewhere\n"), "no server is called elsewhere"),
+        (
+            &format!("{}      - {{address: 127.0.0.1:3}}\n", pool("    pass_admin_commands: true\n")),
+            "concern one server, and the pool has 2",
+        ),
         (&format!("workers: 0\n{}", pool("")), "between 1 and 512"),
     ];
     for (text, part) in cases {

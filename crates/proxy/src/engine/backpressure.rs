@@ -112,9 +112,13 @@ impl Engine {
     pub(super) fn pass_on(&mut self, owner: Key, join: JoinId) {
         let Some(session) = self.sessions.get_mut(owner) else { return };
         let before = self.joins.held(join);
+        let (muted, unsent) = (session.mutes_next(), session.output.len());
         if !self.joins.is_passing(join) {
             self.joins.begin_passing(join, self.buffers.lend(&mut session.output));
             session.passing = self.joins.is_passing(join).then_some(join);
+            if muted {
+                session.take_back(unsent);
+            }
         }
         if session.passing.is_none() || session.output.len() > AHEAD_MAX {
             return;
@@ -123,6 +127,9 @@ impl Engine {
         let mut tail = std::mem::take(out);
         let passed = self.joins.pass_on(&mut self.buffers, join, &mut tail);
         *session.output.tail() = tail;
+        if muted {
+            session.take_back(unsent);
+        }
         session.joining(before, self.joins.held(join));
         match passed {
             Err(_) => session.phase = Phase::Broken,

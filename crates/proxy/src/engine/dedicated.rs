@@ -51,6 +51,9 @@ impl Engine {
         if self.is_backing_off(pool, shard, protocol, lane) {
             return Err(Denied::Failed(Failure::BackingOff));
         }
+        if self.lacks_primary(pool, shard) {
+            return Err(Denied::Failed(Failure::NoPrimary));
+        }
         if self.pools[pool].dedicated >= DEDICATED_MAX && !self.reclaim_idle_upload(pool) {
             return Err(Denied::Busy);
         }

@@ -38,7 +38,15 @@ impl Engine {
             Spread::Scan => self.scan(request),
             Spread::Script => self.call_script(request, command),
             Spread::OneForAll => self.forward_key(request, ANYWHERE_KEY),
-            // Only the last is left: the others are asked of all.
+            Spread::OtherDatabase => {
+                let (name, settings) = (shown(command), &self.pools[request.pool].settings);
+                let (pool, database) = (&settings.pool.name, settings.database);
+                let error = format!(
+                    "ERR '{name}' reaches into another database: clients of pool {pool} see database {database} alone"
+                );
+                self.refuse(request, &error)
+            }
+            // Only one is left: the others are asked of all.
             _ => {
                 let name = shown(command);
                 let pool = &self.pools[request.pool].settings.pool.name;
@@ -50,7 +58,13 @@ impl Engine {
     }
 
     /// Sends `raw` to all shards; with `without`, to those that are not out.
-    fn ask_all(&mut self, request: Request<'_>, kind: JoinKind, raw: &[u8], without: bool) -> Taken {
+    pub(super) fn ask_all(
+        &mut self,
+        request: Request<'_>,
+        kind: JoinKind,
+        raw: &[u8],
+        without: bool,
+    ) -> Taken {
         let live = self.pools[request.pool].health.live();
         if let Some(out) = live.iter().position(|is_in| !is_in)
             && !without
@@ -80,7 +94,15 @@ impl Engine {
     fn follow_scripts(&mut self, request: Request<'_>, spread: Spread) {
         let scripts = &mut self.pools[request.pool].scripts;
         match spread {
-            Spread::LoadScript => scripts.show(request.word(2)),
+            Spread::LoadScript => {
+                let body = request.word(2);
+                scripts.show(body);
+                (0u16..).zip(&self.pools[request.pool].settings.pool.shards.clone()).for_each(
+                    |(shard, _)| {
+                        self.pools[request.pool].scripts.give(body, shard);
+                    },
+                );
+            }
             Spread::FlushScripts => scripts.clear(),
             _ => {}
         }
@@ -151,17 +173,54 @@ impl Engine {
             Ok(None) => return self.forward_keys(request, command),
             Err(taken) => return taken,
         };
-        let Some(body) = again else { return self.forward(request, usize::from(shard)) };
+        let Some(body) = again else {
+            if matches!(command.name, "EVAL" | "EVAL_RO") {
+                self.pools[request.pool].scripts.give(request.word(1), shard);
+            }
+            return self.forward(request, usize::from(shard));
+        };
         if let Some(full) = self.full(request, shard) {
             return Taken::NotYet(Hold::Upstream(full));
         }
         let upstream = self.upstream_of(request, usize::from(shard)).ok();
-        let Some((id, sequence)) = self.open_join(request, JoinKind::Script, 1) else { return Taken::Yes };
-        let request_bytes = request.raw.into();
-        self.joins.get_mut(id).again =
-            upstream.map(|upstream| Again { upstream, request: request_bytes, body, asked: self.asked });
+        // A shard that was not given the script by this worker is given it first, so that a pipeline finds it there.
+        let scripts = &mut self.pools[request.pool].scripts;
+        let gives = upstream.is_some() && !scripts.was_given(&body, shard);
+        let parts = if gives { 2 } else { 1 };
+        let Some((id, sequence)) = self.open_join(request, JoinKind::Script, parts) else {
+            return Taken::Yes;
+        };
+        if gives {
+            self.pools[request.pool].scripts.give(&body, shard);
+            let mut load = Vec::new();
+            encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
+            self.ask(request, sequence, 1, usize::from(shard), &load);
+        } else {
+            let request = request.raw.into();
+            self.joins.get_mut(id).again =
+                upstream.map(|upstream| Again { upstream, request, body, asked: self.asked });
+        }
         self.ask(request, sequence, 0, usize::from(shard), request.raw);
         Taken::Yes
+    }
+
+    /// The loading of the script that a call in a transaction on `shard` names, if the shard may lack it.
+    pub(super) fn script_to_give(
+        &self,
+        request: Request<'_>,
+        command: &Command,
+        shard: usize,
+    ) -> Option<Vec<u8>> {
+        if !matches!(command.name, "EVALSHA" | "EVALSHA_RO") {
+            return None;
+        }
+        let scripts = &self.pools[request.pool].scripts;
+        let body = scripts.find(request.word(1))?;
+        let mut load = Vec::new();
+        if !scripts.was_given(&body, u16::try_from(shard).ok()?) {
+            encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
+        }
+        Some(load)
     }
 
     /// The shard that runs the script; `None` if its keys lie on several, or cannot be told.

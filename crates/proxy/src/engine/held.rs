@@ -40,6 +40,7 @@ impl Engine {
         let entry = &self.pools[pool];
         let failure = match entry.detour.fails(shard) {
             true => Some(Failure::Ejected),
+            false if self.lacks_primary(pool, shard) => Some(Failure::NoPrimary),
             false => self.is_backing_off(pool, shard, protocol, request.lane).then_some(Failure::BackingOff),
         };
         let mut error = Vec::new();

@@ -15,10 +15,11 @@ use shoal_resp::delimiter::Fed;
 use shoal_resp::encode;
 use shoal_topology::Route;
 
-use super::request::{Request, Taken, crossslot, wrong_arity};
+use super::request::{Request, Taken, wrong_arity};
 use super::{Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
+use crate::join::JoinKind;
 use crate::local::{self, Local};
 use crate::mode::Holding;
 use crate::policy::{ANYWHERE_KEY, Policy};
@@ -59,6 +60,7 @@ impl Engine {
                 self.answer(request.session, &reply);
                 Some(Taken::Yes)
             }
+            Policy::Local(Local::Ping) => None,
             _ => {
                 let sub = request.args.get(1).and_then(|_| lookup_sub(command, request.word(1)));
                 let name = sub.unwrap_or(command).name.to_ascii_lowercase();
@@ -420,7 +422,7 @@ impl Engine {
         self.tidy_mode(key);
     }
 
-    /// PUBSUB, as far as one shard can answer it.
+    /// PUBSUB: what is subscribed to. Each shard knows of its own channels, and all know the patterns.
     pub(super) fn pubsub(&mut self, request: Request<'_>, command: &Command) -> Taken {
         let Some(sub) = lookup_sub(command, request.word(1)) else {
             return self.refuse(request, &local::unknown_subcommand(command.name, request.word(1)));
@@ -428,30 +430,12 @@ impl Engine {
         if !sub.accepts(request.args.len()) {
             return self.refuse(request, &wrong_arity(sub.name));
         }
-        let settings = self.pools[request.pool].settings.clone();
-        let name = sub.name.to_ascii_lowercase().replace('|', " ");
+        // A shard that is out and whose channels live elsewhere has no subscriber.
+        let without = !self.pools[request.pool].settings.ejected_keys_fail();
         match sub.sub_name() {
-            _ if settings.pool.shards.len() == 1 => self.forward_key(request, ANYWHERE_KEY),
-            // Patterns are on every shard.
-            "NUMPAT" | "HELP" => self.forward_key(request, ANYWHERE_KEY),
-            "NUMSUB" | "SHARDNUMSUB" => {
-                let mut homes = (2..request.args.len()).map(|index| {
-                    self.pools[request.pool].router.route(request.word(index), &mut self.random)
-                });
-                let first = homes.next();
-                if homes.any(|home| Some(&home) != first.as_ref()) {
-                    return self.refuse(request, &crossslot(&name, &settings.pool.name));
-                }
-                let any = request.args.len() == 2;
-                self.forward_key(request, if any { ANYWHERE_KEY } else { request.word(2) })
-            }
-            _ => self.refuse(
-                request,
-                &format!(
-                    "ERR '{name}' asks all shards of pool {}, which is not supported",
-                    settings.pool.name
-                ),
-            ),
+            "CHANNELS" | "SHARDCHANNELS" => self.ask_all(request, JoinKind::Concat, request.raw, without),
+            "NUMSUB" | "SHARDNUMSUB" => self.ask_all(request, JoinKind::Totals, request.raw, without),
+            _ => self.forward_key(request, ANYWHERE_KEY),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Engine, Pool, Pools};
 use crate::arena::Key;
+use crate::failure::Failure;
 use crate::gather::AnsweredIn;
 use crate::health::Health;
 use crate::server_auth::ServerAuth;
@@ -116,6 +117,10 @@ impl Engine {
     /// Removes a retired upstream that owes nothing to anybody.
     pub(super) fn bury_if_retired(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if upstream.usage == Usage::Retired && upstream.awaits_primary() {
+            // Nobody will say where it goes.
+            return self.handle_upstream_failed(key, &Failure::NoPrimary);
+        }
         if upstream.usage != Usage::Retired || !upstream.queue.is_empty() {
             return;
         }

@@ -16,6 +16,14 @@ const LARGE_REPLY_MIN: u64 = 64 * 1024;
 /// An answer to AUTH, HELLO or SELECT that is longer than this is none.
 const GREETED_MAX: usize = 16 * 1024;
 
+/// What a frame of a server's is.
+enum Kind {
+    Reply,
+    Push,
+    /// The upstream has failed by it.
+    Wrong,
+}
+
 impl Engine {
     /// Takes what the server of `key` sent, in pieces of any size.
     pub fn handle_upstream_bytes(&mut self, key: Key, bytes: &[u8]) {
@@ -40,19 +48,14 @@ impl Engine {
                 upstream.partial = if begun_as == 0 { piece.len() } else { upstream.partial + piece.len() };
             }
             rest = &rest[piece.len()..];
-            if upstream.protocol == Protocol::Resp2 && !matches!(kind, b'+' | b'-' | b':' | b'$' | b'*') {
-                let what = format!("'{}' where RESP2 is spoken", char::from(kind).escape_default());
-                self.handle_upstream_failed(key, &Failure::Garbage(what));
-                return;
-            }
-            if kind == b'>' && begun_as == b'|' {
-                // The attribute was taken for that of a reply, and passed on.
-                self.handle_upstream_failed(key, &Failure::Garbage("an attribute of a push".to_owned()));
-                return;
-            }
-            if kind == b'>' {
-                continue; // nobody here subscribes or tracks, so a push is for nobody
-            }
+            let upstream = match kind {
+                b'+' | b':' | b'$' | b'*' => upstream,
+                _ => match (self.look_at_kind(key, kind, begun_as, piece), self.upstreams.get_mut(key)) {
+                    (Kind::Reply, Some(upstream)) => upstream,
+                    (Kind::Push, _) => continue,
+                    _ => return,
+                },
+            };
             match upstream.phase {
                 Phase::Ready => {}
                 Phase::Greeting(_) => {
@@ -144,6 +147,28 @@ impl Engine {
         if self.upstreams.get(key).is_some_and(|upstream| upstream.usage != Usage::Shared) {
             self.settle_unshared(key);
         }
+    }
+
+    /// Looks at what is not among the commonest replies: errors, and what RESP3 alone has.
+    fn look_at_kind(&mut self, key: Key, kind: u8, begun_as: u8, piece: &[u8]) -> Kind {
+        let Some(upstream) = self.upstreams.get(key) else { return Kind::Wrong };
+        let wrong = match kind {
+            b'-' => {
+                if piece.starts_with(b"-READONLY") {
+                    self.doubt(key); // it was made a replica under us
+                }
+                return Kind::Reply;
+            }
+            _ if upstream.protocol == Protocol::Resp2 => {
+                format!("'{}' where RESP2 is spoken", char::from(kind).escape_default())
+            }
+            // The attribute was taken for that of a reply, and passed on.
+            b'>' if begun_as == b'|' => "an attribute of a push".to_owned(),
+            b'>' => return Kind::Push, // nobody here subscribes or tracks, so a push is for nobody
+            _ => return Kind::Reply,
+        };
+        self.handle_upstream_failed(key, &Failure::Garbage(wrong));
+        Kind::Wrong
     }
 
     /// The server has answered a large request by its first words, and takes no more of it.

@@ -1,6 +1,6 @@
 //! The way out: bytes of a client become requests, and requests find their servers.
 
-use shoal_resp::command::{self, Command, Flags};
+use shoal_resp::command::{self, Command, Flags, Group};
 use shoal_resp::encode;
 use shoal_resp::request::{Parsed, Progress, Span, inline_to_multibulk, resume_request};
 use shoal_topology::Route;
@@ -257,6 +257,13 @@ impl Engine {
         }
     }
 
+    /// The same as [`Engine::take_request`], for who calls it from within.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_again(&mut self, request: Request<'_>) -> Taken {
+        self.take_request(request.session, request.raw, request.args)
+    }
+
     #[inline]
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
@@ -330,7 +337,9 @@ impl Engine {
     }
 
     pub(super) fn refuse(&mut self, request: Request<'_>, error: &str) -> Taken {
-        self.answer_error(request.session, error);
+        if !self.swallows(request.session) {
+            self.answer_error(request.session, error);
+        }
         self.fail_transaction(request.session);
         Taken::Yes
     }
@@ -453,6 +462,10 @@ impl Engine {
             if !several {
                 return self.forward(request, 0);
             }
+            // No number of keys but a script's may be 0: whatever server gets it says so.
+            if command.group != Group::Scripting {
+                return self.forward_key(request, ANYWHERE_KEY);
+            }
             return self.refuse(
                 request,
                 &format!("ERR '{name}' names no key, so it has no shard in pool {}", pool.settings.pool.name),
@@ -548,7 +561,10 @@ fn sorts_by_other_keys(command: &Command, request: &Request<'_>) -> bool {
 fn copies_elsewhere(command: &Command, request: &Request<'_>, database: u32) -> bool {
     command.name == "COPY"
         && (3..request.args.len().saturating_sub(1)).any(|index| {
+            // What is no number the server refuses, in its own words.
+            let other =
+                std::str::from_utf8(request.word(index + 1)).ok().and_then(|text| text.parse::<i64>().ok());
             request.word(index).eq_ignore_ascii_case(b"DB")
-                && request.word(index + 1) != database.to_string().as_bytes()
+                && other.is_some_and(|other| other != i64::from(database))
         })
 }

@@ -1,8 +1,10 @@
 //! Upstreams: which one a session uses, how it is opened, and what its failure means for those who waited on it.
 
+use std::sync::Arc;
+
 use shoal_resp::encode;
 
-use super::transaction::add_fate;
+use super::switch::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
@@ -48,6 +50,9 @@ impl Engine {
         {
             if self.now < not_before {
                 return Err(Failure::BackingOff);
+            }
+            if self.lacks_primary(pool, shard) {
+                return Err(Failure::NoPrimary);
             }
             self.connect(key);
         }
@@ -128,6 +133,10 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
         let begun = !upstream.delimiter.is_fresh();
+        for pool in self.pools.iter_mut().filter(|pool| Arc::ptr_eq(&pool.settings, &home.settings)) {
+            pool.scripts.lose(home.shard as u16);
+        }
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
         if upstream.receiving
             && let Some(last) = upstream.queue.back()
         {
@@ -175,16 +184,25 @@ impl Engine {
         }
         let mut error = Vec::new();
         failure.write(&mut error, settings, Some(home.shard));
+        let is_followed = settings.followed(home.shard).is_some();
         self.fail_unreplicated(&home, &Vec::from(kept), &error);
         for (nth, pending) in waiting.iter().enumerate() {
             if !pending.is_forsaken() && pending.is_exec() && !is_watch {
                 self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
-            } else if !pending.is_forsaken() {
+            } else if pending.is_forsaken() {
+                continue;
+            } else if is_followed {
+                let error = add_fate(&error, pending.end <= sent);
+                self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
+            } else {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             }
         }
         self.resumable.extend(holding);
         self.actions.push_back(Action::Disconnect(key));
+        if is_followed && !matches!(failure, Failure::Switched | Failure::NoPrimary) {
+            self.doubt(key);
+        }
         self.bury_failed(key);
     }
 
@@ -199,7 +217,7 @@ impl Engine {
     /// Answers EXEC with `error`; `sent` says whether the server may have got it.
     pub(super) fn fail_exec(&mut self, exec: &Pending, error: &[u8], sent: bool, begun: bool) {
         let mut error = error.to_vec();
-        add_fate(&mut error, sent);
+        super::transaction::add_fate(&mut error, sent);
         self.fail_request(exec.session, exec.sequence, exec.part, &error, begun);
     }
 

@@ -33,6 +33,7 @@ mod large;
 mod leaving;
 mod pubsub;
 mod replicated;
+mod switch;
 mod transaction;
 
 const SHARDS: usize = 3;
@@ -75,8 +76,10 @@ fn settings(dialect: Dialect) -> PoolSettings {
         multi_key: MultiKey::Refuse,
         durability: Durability::Async,
         allow_flush: false,
+        pass_admin_commands: false,
         keyless_scripts: None,
         dialect,
+        followed: Vec::new(),
     }
 }
 
@@ -446,7 +449,7 @@ impl World {
                             self.engine.handle_session_end(key, SessionEnd::Parted);
                         }
                     }
-                    Action::Read(_) | Action::ReadUpstream(_) => {}
+                    Action::Read(_) | Action::ReadUpstream(_) | Action::Doubt(_) => {}
                 }
             }
             if !self.engine.has_work() || self.pick(2) == 0 {

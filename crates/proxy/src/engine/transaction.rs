@@ -68,6 +68,9 @@ impl Engine {
         command: &Command,
         policy: Policy,
     ) -> Option<Taken> {
+        if let Some(taken) = self.take_muted(request, policy) {
+            return Some(taken);
+        }
         if self.transaction(request.session).is_none() {
             return self.take_while_subscribed(request, command, policy);
         }
@@ -127,6 +130,7 @@ impl Engine {
         }
         let watched =
             self.mode(request.session).and_then(|mode| mode.watch.as_ref()).map(|watch| watch.shard);
+        let load = shard.and_then(|shard| self.script_to_give(request, command, shard)).unwrap_or_default();
         let writes = self.writes(request, command, policy);
         let Some(transaction) = self.transaction(request.session) else { return Taken::Yes };
         let pinned = transaction.shard.or(watched);
@@ -154,6 +158,7 @@ impl Engine {
                 );
             }
             transaction.shard = pinned.or(shard);
+            transaction.add_script(&load);
             transaction.commands.extend_from_slice(request.raw);
             transaction.count += 1;
             transaction.writes |= writes;
@@ -185,6 +190,7 @@ impl Engine {
             Policy::FirstKey | Policy::Split(_) | Policy::Keys | Policy::Holding(Holding::Block) => command,
             // Without keys it goes with the others.
             Policy::Spread(Spread::Script) => command,
+            Policy::Spread(Spread::OneForAll) => return Ok(None),
             Policy::Container => match request.args.get(1).and_then(|_| lookup_sub(command, request.word(1)))
             {
                 Some(sub) if !sub.accepts(request.args.len()) => {
@@ -197,6 +203,11 @@ impl Engine {
                     ) =>
                 {
                     sub
+                }
+                Some(sub)
+                    if self.pools[request.pool].policies.of(sub) == Policy::Spread(Spread::OneForAll) =>
+                {
+                    return Ok(None);
                 }
                 Some(sub) if matches!(self.pools[request.pool].policies.of(sub), Policy::Spread(_)) => {
                     let name = sub.name.to_ascii_lowercase();
@@ -465,14 +476,16 @@ impl Engine {
         let sequence = session.expect_reply();
         let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
-        for bytes in [b"*1\r\n$5\r\nMULTI\r\n", &transaction.commands[..], b"*1\r\n$4\r\nEXEC\r\n"] {
+        let Transaction { scripts, commands, .. } = &transaction;
+        for bytes in [&scripts[..], b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
             self.buffers.append(&mut entry.output, bytes);
         }
         let length = entry.output.len() - before;
-        entry.queued_unwanted(request.session, sequence, 1 + transaction.count, self.now);
+        let unwanted = transaction.script_count + 1 + transaction.count;
+        entry.queued_unwanted(request.session, sequence, unwanted, self.now);
         entry.queued(request.session, sequence, 0, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
-        entry.home.stats.requests.add(2 + transaction.count as u64);
+        entry.home.stats.requests.add(1 + unwanted as u64);
         entry.home.stats.request_bytes.add(length as u64);
         let timeout = self.pools[request.pool].settings.timeout;
         self.note_deadline(timeout);

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::follower::Done;
 use super::visits::Visit;
 use crate::arena::Key;
 use crate::engine::Pools;
@@ -15,6 +16,7 @@ use crate::engine::drain::Leave;
 use crate::health::Health;
 use crate::moved_keys::Moved;
 use crate::returning::gate::Gate;
+use crate::settings::PoolSettings;
 use crate::tls::ListenTls;
 
 /// Messages that may wait for a worker before no more visits are let in.
@@ -47,10 +49,23 @@ pub enum Message {
     Leave(Leave),
     /// A shard returns.
     Return(ReturnOrder),
+    /// A shard that follows Sentinel has another primary, or none.
+    Switch(SwitchOrder),
     /// Look into the engine.
     Visit(Visit),
     /// End all sessions and stop.
     Stop,
+}
+
+/// What the change of a primary asks of a worker.
+#[derive(Debug)]
+pub struct SwitchOrder {
+    /// The pool's settings, which are new in this alone.
+    pub settings: Arc<PoolSettings>,
+    /// The shard, by index.
+    pub shard: usize,
+    /// Dropped when it is done.
+    pub done: Arc<Done>,
 }
 
 /// What the return of a shard asks of a worker.
@@ -83,6 +98,8 @@ pub enum ReturnOrder {
 #[derive(Debug)]
 pub struct Inbox {
     messages: Mutex<Vec<Message>>,
+    /// The worker has ended: nobody takes anything out any more.
+    closed: AtomicBool,
     bell: OwnedFd,
     /// Sessions that the worker has or has been handed; what new clients are steered by.
     pub sessions: AtomicUsize,
@@ -92,7 +109,8 @@ impl Inbox {
     /// An empty letter box.
     pub fn new() -> rustix::io::Result<Inbox> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Inbox { messages: Mutex::new(Vec::new()), bell, sessions: AtomicUsize::new(0) })
+        let (messages, closed) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        Ok(Inbox { messages, closed, bell, sessions: AtomicUsize::new(0) })
     }
 
     /// Puts `message` in and wakes the worker.
@@ -100,7 +118,13 @@ impl Inbox {
         if matches!(message, Message::Client { .. }) {
             self.sessions.fetch_add(1, Ordering::Relaxed);
         }
-        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at under the lock: what is put in is taken out by the worker, or by its end.
+        if self.closed.load(Ordering::Acquire) && matches!(message, Message::Switch(_)) {
+            return;
+        }
+        messages.push(message);
+        drop(messages);
         // A bell that is full rings already.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
@@ -120,6 +144,13 @@ impl Inbox {
         // Nothing to read means that somebody else's ring was answered already.
         let _ = rustix::io::read(&self.bell, &mut rung);
         std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The worker has ended: whoever waits for a switch there waits for nothing.
+    pub fn close(&self) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed.store(true, Ordering::Release);
+        messages.retain(|message| !matches!(message, Message::Switch(_)));
     }
 
     /// Readable when there is something to take.

@@ -1,4 +1,4 @@
-//! Orders to the main thread from other threads of the process.
+//! Orders to the main thread from other threads of the process: it alone changes what the pools are.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -7,23 +7,48 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::follower::Done;
+use crate::following::Change;
+
 /// How long whoever gives an order waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of a reload: what changed, or why nothing was.
 pub type Outcome = Result<String, String>;
 
+/// What the main thread is told to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration again; where the outcome goes.
+    Reload(Sender<Outcome>),
+    /// A shard that follows Sentinel has another primary, or none.
+    Switch(Switch),
+}
+
+/// Which shard's primary changes, and how.
+#[derive(Debug)]
+pub struct Switch {
+    /// The pool, by name.
+    pub pool: String,
+    /// The shard, by name.
+    pub shard: String,
+    /// What all workers are to do.
+    pub change: Change,
+    /// Dropped when all have done it.
+    pub done: Arc<Done>,
+}
+
 /// The sending side.
 #[derive(Clone, Debug)]
 pub struct Orders {
-    sender: Sender<Sender<Outcome>>,
+    sender: Sender<Order>,
     bell: Arc<OwnedFd>,
 }
 
 /// The main thread's side.
 #[derive(Debug)]
 pub struct Received {
-    receiver: Receiver<Sender<Outcome>>,
+    receiver: Receiver<Order>,
     bell: Arc<OwnedFd>,
 }
 
@@ -38,10 +63,23 @@ impl Orders {
     /// Has the configuration read again, and waits for what became of it.
     pub fn reload(&self) -> Outcome {
         let (answer, answered) = channel();
-        self.sender.send(answer).map_err(|_| "the proxy is ending".to_owned())?;
+        self.give(Order::Reload(answer)).map_err(|_| "the proxy is ending".to_owned())?;
+        answered.recv_timeout(PATIENCE).map_err(|_| "no answer; see the log".to_owned())?
+    }
+}
+
+impl Orders {
+    /// Has a shard's primary changed.
+    pub fn switch(&self, switch: Switch) {
+        // A process that is ending leads nobody anywhere; whoever waits is told by the drop.
+        let _ = self.give(Order::Switch(switch));
+    }
+
+    fn give(&self, order: Order) -> Result<(), ()> {
+        self.sender.send(order).map_err(|_| ())?;
         // A bell that is full rings already.
         let _ = rustix::io::write(self.bell.as_fd(), &1u64.to_ne_bytes());
-        answered.recv_timeout(PATIENCE).map_err(|_| "no answer; see the log".to_owned())?
+        Ok(())
     }
 }
 
@@ -51,8 +89,8 @@ impl Received {
         &self.bell
     }
 
-    /// The next order to reload; where the outcome goes.
-    pub fn next(&self) -> Option<Sender<Outcome>> {
+    /// The next order.
+    pub fn next(&self) -> Option<Order> {
         let mut rung = [0; 8];
         // Nothing to read means that the ring was answered already.
         let _ = rustix::io::read(self.bell.as_fd(), &mut rung);

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::follower::Doubts;
 use super::hand_over::{Arrival, Door};
-use super::inbox::{Inbox, Message};
+use super::inbox::{Inbox, Message, SwitchOrder};
 use super::inherited::Inherited;
 use super::listener::{Listener, Place, bind_port, places};
 use super::observed::{Current, Observed};
-use super::orders::{Outcome, orders};
+use super::orders::{Outcome, Switch, orders};
 use super::pid_file::PidFile;
 use super::reports::{Report, Reporter, reports};
 use super::resolver::Resolver;
@@ -20,10 +21,12 @@ use super::running::{Ports, Running};
 use super::signals::Signals;
 use super::visits::Workers;
 use super::worker::Worker;
-use super::{admin, prober, stats_port};
+use super::{admin, follower, prober, stats_port};
 use crate::engine::reconfigure::follow_health;
 use crate::engine::{Engine, Parts, Pools};
 use crate::error::Error;
+use crate::following::Change;
+use crate::following::shard::Primary;
 use crate::hand_over::Use;
 use crate::health::Health;
 use crate::returning::seen::client_name;
@@ -43,6 +46,9 @@ const SPARE_DESCRIPTORS: usize = 64;
 
 /// How long a process that takes over waits for the connections to servers that pools want made before the first client.
 const PREPARE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the first clients wait, at most, for sentinels to say where the primaries are; then their shards fail by name.
+const PRIMARIES_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads the configuration again, for a reload; what is wrong with it is a sentence.
 pub type Reread = Box<dyn Fn() -> Result<Settings, String>>;
@@ -115,6 +121,8 @@ impl Process {
             ports.stats = Some(served.map_err(|source| Error::Serve { what: "statistics", source })?);
         }
         let (orders, received) = orders().map_err(|error| system("make an eventfd")(error.into()))?;
+        follower::start(current.clone(), orders.clone(), serving.doubts.clone(), serving.epoch)
+            .map_err(system("start the follower"))?;
         if let Some(bound) = admin_port {
             let workers = Workers::new(&serving.inboxes);
             ports.admin = Some(admin::serve(bound, current.clone(), orders, workers)?);
@@ -138,6 +146,7 @@ impl Process {
             pid_file,
             succession: self.succession,
             leaving: None,
+            awaits_primaries_until: Some(Instant::now() + PRIMARIES_PATIENCE),
         };
         running.run(ready)
     }
@@ -172,6 +181,8 @@ pub(super) struct Serving {
     epoch: Instant,
     /// Tells this process's connections to servers from those of other proxies.
     identity: u64,
+    /// Where workers say that a primary is none.
+    doubts: Doubts,
 }
 
 impl Serving {
@@ -188,6 +199,7 @@ impl Serving {
         let health: Vec<Arc<Health>> = pools.iter().map(|pool| Arc::new(health_of(pool, identity))).collect();
         let listeners =
             places(&pools).map(|place| Listener::bind(place, inherited)).collect::<Result<Vec<_>, _>>()?;
+        let doubts = Doubts::new().map_err(|error| system("make an eventfd")(error.into()))?;
         let resolver = Resolver::start().map_err(system("start the resolver"))?;
         let seed = seed.unwrap_or_else(seed_from_time);
         let (mut inboxes, mut stats, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -201,7 +213,7 @@ impl Serving {
             })
             .map_err(|source| Error::Topology { path: PathBuf::new(), source: Box::new(source) })?;
             let inbox = Arc::new(Inbox::new().map_err(|error| system("make an eventfd")(error.into()))?);
-            let worker = Worker::new(engine, inbox.clone(), resolver.clone(), epoch)
+            let worker = Worker::new(engine, inbox.clone(), resolver.clone(), doubts.clone(), epoch)
                 .map_err(|error| system("make an epoll")(error.into()))?;
             let reporter = reporter.clone();
             let thread = thread::Builder::new()
@@ -216,7 +228,7 @@ impl Serving {
             threads.push(thread);
         }
         let current = Arc::new(Current::new(Observed::new(&pools, &health, stats.clone(), epoch)));
-        Ok(Serving { pools, health, listeners, inboxes, stats, threads, current, epoch, identity })
+        Ok(Serving { pools, health, listeners, inboxes, stats, threads, current, epoch, identity, doubts })
     }
 
     /// Reads the configuration again and goes over to it, or says why it stays with the old one.
@@ -234,6 +246,7 @@ impl Serving {
         for pool in &mut next {
             if let Some(old) = self.pools.iter().find(|old| old.pool.name == pool.pool.name) {
                 pool.access.follow(&old.access);
+                pool.inherit_primaries(old);
             }
         }
         let pools: Vec<Arc<PoolSettings>> = next.into_iter().map(Arc::new).collect();
@@ -264,6 +277,25 @@ impl Serving {
             log::warning("reload: the number of workers changes only by a restart");
         }
         Ok(done)
+    }
+
+    /// Tells all workers that a shard has another primary, or none. A reload may have removed it meanwhile.
+    pub(super) fn switch(&mut self, switch: Switch) {
+        let Some(place) = self.pools.iter().position(|pool| pool.pool.name == switch.pool) else { return };
+        let Some(shard) = self.pools[place].shard_named(&switch.shard) else { return };
+        let (primary, at) = match &switch.change {
+            Change::Stop => (Primary::Switching, None),
+            Change::Unknown => (Primary::Unknown, None),
+            Change::To(at) => (Primary::Known, Some(at)),
+        };
+        let settings = Arc::new(self.pools[place].with_primary(shard, primary, at));
+        self.pools[place] = settings.clone();
+        let observed = Observed::new(&self.pools, &self.health, self.stats.clone(), self.epoch);
+        self.current.set(observed);
+        for inbox in &self.inboxes {
+            let (settings, done) = (settings.clone(), switch.done.clone());
+            inbox.post(Message::Switch(SwitchOrder { settings, shard, done }));
+        }
     }
 
     /// Binds what `pools` listen on and the old pools do not; `None` where an old listener goes on.

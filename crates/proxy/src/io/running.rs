@@ -10,7 +10,7 @@ use super::hand_over::{Arrival, Call, Door};
 use super::inbox::Message;
 use super::listener::{places, spare_descriptor, wait_ready};
 use super::log;
-use super::orders::Received;
+use super::orders::{Order, Received};
 use super::pid_file::PidFile;
 use super::process::{Reread, Serving, Stopped, system};
 use super::reports::Reports;
@@ -23,6 +23,9 @@ use crate::succession::{DRAIN_GRACE, Succession};
 
 /// How long the main loop sleeps at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The same while primaries are awaited.
+const AWAITING_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The ports of the process's own.
 #[derive(Debug, Default)]
@@ -49,6 +52,8 @@ pub struct Running {
     pub(super) pid_file: Option<PidFile>,
     pub(super) succession: Succession,
     pub(super) leaving: Option<Leaving>,
+    /// Until when clients wait, at most, for sentinels to say where the primaries are.
+    pub(super) awaits_primaries_until: Option<Instant>,
 }
 
 /// Nobody is accepted any more.
@@ -65,13 +70,15 @@ impl Running {
         let mut ready = Some(ready);
         let mut reserve = spare_descriptor();
         let stopped = loop {
-            let readable = self.wait()?;
+            let awaits = self.awaits_primaries();
+            let readable = self.wait(awaits)?;
             for (listener, _) in
-                self.serving.listeners.iter().zip(&readable).filter(|(_, readable)| **readable)
+                self.serving.listeners.iter().zip(&readable).filter(|(_, readable)| **readable && !awaits)
             {
                 listener.accept(&self.serving.inboxes, self.serving.sessions_max(), &mut reserve);
             }
-            if self.arrive()?
+            if !awaits
+                && self.arrive()?
                 && let Some(ready) = ready.take()
             {
                 ready();
@@ -102,9 +109,21 @@ impl Running {
         Ok(stopped)
     }
 
-    /// Sleeps until something happens; which listeners have somebody waiting.
-    fn wait(&self) -> Result<Vec<bool>, Error> {
-        let listeners = self.serving.listeners.iter().map(|listener| (listener.socket(), false));
+    /// Whether nobody is accepted yet because sentinels have not said where the primaries are.
+    fn awaits_primaries(&mut self) -> bool {
+        let Some(until) = self.awaits_primaries_until else { return false };
+        let awaits = Instant::now() < until && !self.serving.pools.iter().all(|pool| pool.primaries_known());
+        if !awaits {
+            self.awaits_primaries_until = None;
+        }
+        awaits
+    }
+
+    /// Sleeps until something happens; which listeners have somebody waiting. They are not looked at while primaries are
+    /// awaited.
+    fn wait(&self, awaits: bool) -> Result<Vec<bool>, Error> {
+        let accepting = if awaits { &[] } else { &self.serving.listeners[..] };
+        let listeners = accepting.iter().map(|listener| (listener.socket(), false));
         let door = self.door.iter().filter(|_| self.arrival.is_none()).flat_map(Door::sockets);
         let arrival = self.arrival.iter().map(|(arrival, _)| (arrival.stream(), false));
         let bells =
@@ -113,8 +132,9 @@ impl Running {
         let ends_in = self.leaving.and_then(|leaving| leaving.end_at);
         let timeout = match (&self.arrival, ends_in) {
             // The first look is for clients alone: they are accepted here before the other process is told.
-            (Some((_, Some(_))), _) => Duration::ZERO,
+            (Some((_, Some(_))), _) if !awaits => Duration::ZERO,
             (_, Some(end)) => end.saturating_duration_since(Instant::now()).min(LOOK_EVERY),
+            (_, None) if awaits => AWAITING_LOOK_EVERY,
             (_, None) => LOOK_EVERY,
         };
         wait_ready(&sockets, timeout).map_err(|error| system("wait for clients")(error.into()))
@@ -165,10 +185,15 @@ impl Running {
     }
 
     fn answer_orders(&mut self) {
-        while let Some(answer) = self.received.next() {
-            let outcome = self.reload();
-            // Whoever asked may have gone; the outcome is in the log too.
-            let _ = answer.send(outcome);
+        while let Some(order) = self.received.next() {
+            match order {
+                Order::Reload(answer) => {
+                    let outcome = self.reload();
+                    // Whoever asked may have gone; the outcome is in the log too.
+                    let _ = answer.send(outcome);
+                }
+                Order::Switch(switch) => self.serving.switch(switch),
+            }
         }
     }
 

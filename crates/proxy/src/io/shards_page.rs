@@ -3,6 +3,7 @@
 use shoal_telemetry::http::Response;
 
 use super::observed::Observed;
+use crate::following::shard::Primary;
 
 /// One line for each shard: pool, name, address, and whether it is in.
 pub fn list(observed: &Observed) -> Response {
@@ -16,8 +17,17 @@ pub fn list(observed: &Observed) -> Response {
                 (false, false) => "out",
                 (false, true) => "held back: see the log for what it refuses, and what to do",
             };
-            let (pool, name, address) = (&pool.settings.pool.name, &shard.name, &shard.primary);
-            text.push_str(&format!("{pool} {name} {address} {state}\n"));
+            let (pool_name, name, address) = (&pool.settings.pool.name, &shard.name, &shard.primary);
+            text.push_str(&match pool.settings.followed(server) {
+                Some(followed) if followed.primary != Primary::Known => {
+                    format!(
+                        "{pool_name} {name} none {}: {}\n",
+                        followed.primary.name(),
+                        followed.status.remark()
+                    )
+                }
+                _ => format!("{pool_name} {name} {address} {state}\n"),
+            });
         }
     }
     Response::text(200, text)

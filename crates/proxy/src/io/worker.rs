@@ -17,7 +17,8 @@ use rustix::time::{
 };
 use shoal_topology::Endpoint;
 
-use super::inbox::{Inbox, Message, ReturnOrder};
+use super::follower::Doubts;
+use super::inbox::{Inbox, Message, ReturnOrder, SwitchOrder};
 use super::parted::Parted;
 use super::resolver::Resolver;
 use crate::arena::{Arena, Key};
@@ -55,6 +56,7 @@ pub struct Worker {
     timer: OwnedFd,
     inbox: Arc<Inbox>,
     resolver: Resolver,
+    doubts: Doubts,
     /// The process's clock, the same for all workers.
     epoch: Instant,
     sessions: Vec<Option<SessionSocket>>,
@@ -72,6 +74,13 @@ pub struct Worker {
     server_handshakes: Handshakes,
     parted: Parted,
     stopping: bool,
+}
+
+/// However a worker ends, nobody waits for it.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
 }
 
 struct SessionSocket {
@@ -108,6 +117,7 @@ impl Worker {
         engine: Engine,
         inbox: Arc<Inbox>,
         resolver: Resolver,
+        doubts: Doubts,
         epoch: Instant,
     ) -> rustix::io::Result<Worker> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -122,6 +132,7 @@ impl Worker {
             timer,
             inbox,
             resolver,
+            doubts,
             epoch,
             sessions: Vec::new(),
             upstreams: Arena::default(),
@@ -372,6 +383,12 @@ impl Worker {
                     self.engine.leave(leave);
                 }
                 Message::Return(order) => self.take_return(order),
+                Message::Switch(SwitchOrder { settings, shard, done }) => {
+                    self.engine.switch(&settings, shard);
+                    // What it cut must be closed before anybody is told that it is done.
+                    self.act();
+                    drop(done);
+                }
                 Message::Visit(visit) => visit.pay(&mut self.engine),
                 Message::Stop => self.stopping = true,
             }
@@ -450,6 +467,7 @@ impl Worker {
                     }
                 }
                 Action::Part(session) => self.part(session),
+                Action::Doubt(named) => self.doubts.raise(*named),
                 Action::Read(session) => {
                     if let Some(Some(entry)) = self.sessions.get(session.index as usize)
                         && entry.key == session
@@ -630,7 +648,7 @@ fn register(epoll: &OwnedFd, socket: BorrowedFd<'_>, token: u64) -> rustix::io::
     epoll::add(epoll, socket, epoll::EventData::new_u64(token), flags)
 }
 
-fn open_tcp(address: std::net::SocketAddr) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_tcp(address: std::net::SocketAddr) -> rustix::io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;

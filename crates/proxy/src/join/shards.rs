@@ -63,6 +63,32 @@ impl Join {
         rest.iter().all(|reply| reply.is_empty()).then_some(())
     }
 
+    pub(super) fn totals(&self, out: &mut Vec<u8>) -> Option<()> {
+        let count = array_len(self.replies.first()?.as_slice())?;
+        let mut rest: Vec<&[u8]> =
+            self.replies.iter().map(|reply| after_line(reply.as_slice())).collect::<Option<_>>()?;
+        encode::array_len(out, count);
+        for _ in 0..count {
+            let (mut total, mut name) = (0i64, None);
+            for reply in &mut rest {
+                let (element, others) = reply.split_at_checked(element_len(reply)?)?;
+                match element.strip_prefix(b":") {
+                    Some(number) => {
+                        let digits = std::str::from_utf8(number.strip_suffix(b"\r\n")?).ok()?;
+                        total = total.checked_add(digits.parse().ok()?)?;
+                    }
+                    None => name = Some(element),
+                }
+                *reply = others;
+            }
+            match name {
+                Some(name) => out.extend_from_slice(name),
+                None => encode::integer(out, total),
+            }
+        }
+        rest.iter().all(|reply| reply.is_empty()).then_some(())
+    }
+
     pub(super) fn same(&self, out: &mut Vec<u8>) -> Option<()> {
         let (first, others) = self.replies.split_first()?;
         if others.iter().any(|reply| reply.as_slice() != first.as_slice()) {

@@ -1,10 +1,13 @@
 //! Pools and shards as they are now: what the settings say, and which servers are in.
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use shoal_topology::{Distribution, Mode};
 
 use super::users::{self, LimitsRow, UserRow};
 use crate::failure::FailureKind;
+use crate::following::shard::{Followed, Primary};
 use crate::health::Health;
 use crate::settings::{Dialect, MultiKey, PoolSettings};
 
@@ -91,6 +94,49 @@ pub struct ShardRow {
     pub out_for_us: Option<u64>,
     /// What the last failure of a connection to it was.
     pub last_failure: Option<LastFailure>,
+    /// What its sentinels say, if it is given by sentinels.
+    pub sentinel: Option<SentinelRow>,
+}
+
+/// A shard whose primary Sentinel names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SentinelRow {
+    /// Where its sentinels are.
+    pub sentinels: Vec<String>,
+    /// How many of them answered when last asked.
+    pub reachable: u32,
+    /// What they call it.
+    #[serde(rename = "master_name")]
+    pub watched_as: String,
+    /// `known`, `switching` or `unknown`.
+    pub primary: &'static str,
+    /// Since when it is what it is, in microseconds since the Unix epoch.
+    pub since_unix_us: Option<u64>,
+    /// The configuration epoch that is believed.
+    pub config_epoch: u64,
+    /// Changes of the primary since the process began.
+    pub switches: u64,
+    /// Looks at the sentinels.
+    pub looks: u64,
+    /// Why there is no primary, or what is odd.
+    pub remark: Option<String>,
+}
+
+impl SentinelRow {
+    fn of(followed: &Followed) -> SentinelRow {
+        let (sentinels, status) = (&followed.sentinels, &followed.status);
+        SentinelRow {
+            sentinels: sentinels.endpoints.iter().map(ToString::to_string).collect(),
+            reachable: status.reachable.load(Ordering::Relaxed),
+            watched_as: sentinels.watched_as.clone(),
+            primary: followed.primary.name(),
+            since_unix_us: Some(status.since_unix_micros.load(Ordering::Relaxed)).filter(|&since| since != 0),
+            config_epoch: status.config_epoch.load(Ordering::Relaxed),
+            switches: status.switches.load(Ordering::Relaxed),
+            looks: status.looks.load(Ordering::Relaxed),
+            remark: Some(status.remark()).filter(|remark| !remark.is_empty()),
+        }
+    }
 }
 
 /// The last failure of a connection.
@@ -122,7 +168,10 @@ pub fn describe(
         ShardRow {
             name: shard.name.clone(),
             weight: shard.weight,
-            endpoint: shard.primary.to_string(),
+            endpoint: match settings.primary(index) {
+                Primary::Known => shard.primary.to_string(),
+                Primary::Switching | Primary::Unknown => "none".to_owned(),
+            },
             replicas: shard.replicas.iter().map(ToString::to_string).collect(),
             state: if out_until.is_some() { "ejected" } else { "up" },
             held_back: health.is_held_back(index),
@@ -131,6 +180,7 @@ pub fn describe(
             ejected_at_unix_us: Some(health.ejected_at(index)).filter(|&at| at != 0),
             out_for_us: out_until.map(|until| until.saturating_sub(now)),
             last_failure,
+            sentinel: settings.followed(index).map(SentinelRow::of),
         }
     });
     PoolRow {
@@ -174,6 +224,29 @@ mod tests {
     use crate::config::from_proxy_yml;
     use crate::health::Now;
     use std::path::Path;
+
+    #[test]
+    fn a_shard_that_follows_sentinel_says_whom_and_since_when() {
+        let text = "pools:\n  - name: p\n    mode: storage\n    listen: 127.0.0.1:1\n    servers:\n      - {name: a, sentinels: \
+                    ['s:1', 't:2'], master_name: m}\n";
+        let settings = from_proxy_yml(Path::new("proxy.yml"), text, 1).unwrap().settings.pools.remove(0);
+        let health = Health::new(1, None);
+        let row = |settings: &PoolSettings| describe(settings, &health, 1, |_| None).shards.remove(0);
+        let unknown = row(&settings);
+        let sentinel = unknown.sentinel.unwrap();
+        assert_eq!((unknown.endpoint.as_str(), sentinel.primary), ("none", "unknown"));
+        assert_eq!(
+            (sentinel.sentinels, sentinel.since_unix_us),
+            (vec!["s:1".to_owned(), "t:2".to_owned()], None)
+        );
+        let status = &settings.followed(0).unwrap().status;
+        status.set_since(77);
+        status.switches.store(2, Ordering::Relaxed);
+        let known = row(&settings.with_primary(0, Primary::Known, "10.0.0.1:5".parse().ok().as_ref()));
+        let sentinel = known.sentinel.unwrap();
+        assert_eq!((known.endpoint.as_str(), sentinel.primary), ("10.0.0.1:5", "known"));
+        assert_eq!((sentinel.since_unix_us, sentinel.switches, sentinel.remark), (Some(77), 2, None));
+    }
 
     #[test]
     fn an_ejected_shard_says_until_when_and_why() {

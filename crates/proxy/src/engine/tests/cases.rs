@@ -136,7 +136,11 @@ fn a_reload_answers_what_was_asked_under_the_old_pools_before_it_asks_under_the_
         match action {
             Action::Disconnect(upstream) => disconnected.push(upstream),
             Action::Connect(upstream) => new = Some(upstream),
-            Action::End(_) | Action::Part(_) | Action::Read(_) | Action::ReadUpstream(_) => {}
+            Action::End(_)
+            | Action::Part(_)
+            | Action::Read(_)
+            | Action::ReadUpstream(_)
+            | Action::Doubt(_) => {}
         }
     }
     assert_eq!(disconnected, [old], "it owes nothing any more");

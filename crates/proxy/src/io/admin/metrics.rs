@@ -1,8 +1,11 @@
 //! `GET /metrics`.
 
+use std::sync::atomic::Ordering;
+
 use shoal_resp::command::Group;
 use shoal_telemetry::{Exposition, Kind, Snapshot};
 
+use crate::following::shard::{Followed, Primary};
 use crate::health::Health;
 use crate::io::observed::{Observed, ObservedPool};
 use crate::io::visits::Workers;
@@ -143,6 +146,29 @@ const RETURN_FAMILIES: &[(&str, Kind, &str, OfHealth)] = &[
     ),
 ];
 
+type OfFollowed = fn(&Followed) -> i64;
+
+const FOLLOWED_FAMILIES: &[(&str, Kind, &str, OfFollowed)] = &[
+    (
+        "shoal_primary_known",
+        Kind::Gauge,
+        "1 if the shard has a primary, 0 while sentinels name none that says that it is one.",
+        |followed| i64::from(followed.primary == Primary::Known),
+    ),
+    ("shoal_primary_switches_total", Kind::Counter, "Changes of the shard's primary.", |followed| {
+        followed.status.switches.load(Ordering::Relaxed) as i64
+    }),
+    ("shoal_sentinel_looks_total", Kind::Counter, "Looks at the shard's sentinels.", |followed| {
+        followed.status.looks.load(Ordering::Relaxed) as i64
+    }),
+    ("shoal_sentinels_reachable", Kind::Gauge, "Sentinels that answered when last asked.", |followed| {
+        i64::from(followed.status.reachable.load(Ordering::Relaxed))
+    }),
+    ("shoal_sentinel_config_epoch", Kind::Gauge, "The configuration epoch that is believed.", |followed| {
+        followed.status.config_epoch.load(Ordering::Relaxed) as i64
+    }),
+];
+
 /// The whole text. The workers are asked for what no counter holds; of one that hangs it is missing, and
 /// `shoal_worker_answers` says so.
 pub fn text(observed: &Observed, workers: &Workers) -> Result<String, shoal_telemetry::Error> {
@@ -186,6 +212,7 @@ pub fn text(observed: &Observed, workers: &Workers) -> Result<String, shoal_tele
     for pool in &observed.pools {
         family.sample(&[("pool", &pool.settings.pool.name)], pool.health.ejections());
     }
+    write_followed(&mut exposition, observed);
     write_census(&mut exposition, observed, workers);
     exposition.finish()
 }
@@ -359,6 +386,21 @@ fn write_census(exposition: &mut Exposition, observed: &Observed, workers: &Work
     );
     for (worker, (_, idle)) in &answers.given {
         family.sample(&[("worker", &worker.to_string())], *idle as i64);
+    }
+}
+
+/// Of shards that follow Sentinel; nothing where there are none.
+fn write_followed(exposition: &mut Exposition, observed: &Observed) {
+    if observed.pools.iter().all(|pool| pool.settings.followed.is_empty()) {
+        return;
+    }
+    for (name, kind, help, number) in FOLLOWED_FAMILIES {
+        let mut family = exposition.family(name, *kind, help);
+        for_each_server(observed, |_, pool, server| {
+            if let Some(followed) = pool.settings.followed(server) {
+                family.sample(&labels(pool, server), number(followed));
+            }
+        });
     }
 }
 

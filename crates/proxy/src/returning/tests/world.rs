@@ -145,8 +145,10 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
         multi_key: MultiKey::Refuse,
         durability: Durability::Async,
         allow_flush: false,
+        pass_admin_commands: false,
         keyless_scripts: None,
         dialect: Dialect::Shoal,
+        followed: Vec::new(),
     }
 }
 

@@ -355,7 +355,7 @@ impl World {
                             client.closed = true;
                         }
                     }
-                    Action::Part(_) | Action::Read(_) | Action::ReadUpstream(_) => {}
+                    Action::Part(_) | Action::Read(_) | Action::ReadUpstream(_) | Action::Doubt(_) => {}
                 }
             }
             if !self.engine.has_work() {

@@ -1,0 +1,169 @@
+//! Real `redis-sentinel` processes, and a shard that they watch.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use crate::process::{self, Process};
+use crate::{RawClient, RedisServer, Workplace, ports, wait};
+
+/// The name under which the sentinels monitor the shard.
+pub const WATCHED_AS: &str = "watched";
+
+/// How often a start is tried with another port.
+const TRIES: usize = 3;
+
+/// A sentinel, killed on drop.
+#[derive(Debug)]
+pub struct Sentinel {
+    process: Process,
+    port: u16,
+    dir: PathBuf,
+}
+
+impl Sentinel {
+    /// Starts one that watches `primary`, with this quorum, and holds it for dead after `down_after_ms`.
+    ///
+    /// # Panics
+    /// When it does not answer within the deadline.
+    #[must_use]
+    pub fn start(workplace: &Workplace, primary: SocketAddr, quorum: usize, down_after_ms: u64) -> Self {
+        let mut log = String::new();
+        for _ in 0..TRIES {
+            let (dir, port) = (workplace.subdir("sentinel"), ports::free());
+            let (host, primary_port) = (primary.ip(), primary.port());
+            let conf = format!(
+                "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {WATCHED_AS} {host} {primary_port} {quorum}\n\
+                 sentinel down-after-milliseconds {WATCHED_AS} {down_after_ms}\n\
+                 sentinel failover-timeout {WATCHED_AS} 3000\n",
+                dir.display()
+            );
+            std::fs::write(dir.join("sentinel.conf"), conf).expect("write the configuration of a sentinel");
+            match launch(&dir, port) {
+                Ok(process) => return Self { process, port, dir },
+                Err(text) => log = text,
+            }
+        }
+        panic!("redis-sentinel does not start:\n{log}")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Asks it.
+    #[must_use]
+    pub fn ask(&self, words: &[&str]) -> String {
+        String::from_utf8_lossy(&RawClient::connect(self.addr()).call(words)).into_owned()
+    }
+
+    /// Where it says that the primary is.
+    ///
+    /// # Panics
+    /// When it says nothing of the kind.
+    #[must_use]
+    pub fn primary(&self) -> SocketAddr {
+        let said = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", WATCHED_AS]);
+        let words: Vec<&str> = said.split("\r\n").collect();
+        format!("{}:{}", words[2], words[4]).parse().expect("an address")
+    }
+
+    /// Kills it (`SIGKILL`).
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again with what it had written down.
+    ///
+    /// # Panics
+    /// When it does not answer within the deadline.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        match launch(&self.dir, self.port) {
+            Ok(process) => self.process = process,
+            Err(log) => panic!("redis-sentinel does not start again:\n{log}"),
+        }
+    }
+
+    /// Stops it (`SIGSTOP`).
+    pub fn stop(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (`SIGCONT`).
+    pub fn resume(&self) {
+        self.process.signal(Signal::CONT);
+    }
+}
+
+fn launch(dir: &std::path::Path, port: u16) -> Result<Process, String> {
+    let program = process::installed("redis-sentinel", "redis-sentinel");
+    let conf = dir.join("sentinel.conf");
+    let mut process = Process::start(&program, &[&conf], &dir.join("log"));
+    let answers = wait::at_most(wait::DEADLINE, || {
+        if process.ended().is_some() {
+            return Some(false);
+        }
+        let mut client = RawClient::try_connect((Ipv4Addr::LOCALHOST, port).into()).ok()?;
+        client.send_command(&["PING"]);
+        Some(client.reply().ok()?.starts_with(b"+PONG"))
+    });
+    if answers == Some(true) { Ok(process) } else { Err(process.log()) }
+}
+
+/// A primary, a replica, and three sentinels that agree about them.
+#[derive(Debug)]
+pub struct Watched {
+    /// The instances; the first was the primary at the start.
+    pub instances: Vec<RedisServer>,
+    /// The sentinels; a majority is needed, and two must hold the primary for dead.
+    pub sentinels: Vec<Sentinel>,
+}
+
+impl Watched {
+    /// Starts them, and waits until every sentinel knows the replica and the other sentinels.
+    ///
+    /// # Panics
+    /// When that does not come about within the deadline.
+    #[must_use]
+    pub fn start(workplace: &Workplace, down_after_ms: u64) -> Self {
+        let primary = RedisServer::start(workplace, &["--repl-diskless-sync-delay", "0"]);
+        let port = primary.addr().port().to_string();
+        let replica = RedisServer::start(
+            workplace,
+            &["--replicaof", &format!("127.0.0.1 {port}"), "--repl-diskless-sync-delay", "0"],
+        );
+        wait::until("the replica to have synced", || {
+            let said = String::from_utf8_lossy(&replica.client().call(&["INFO", "replication"])).into_owned();
+            said.contains("master_link_status:up").then_some(())
+        });
+        let sentinels: Vec<Sentinel> =
+            (0..3).map(|_| Sentinel::start(workplace, primary.addr(), 2, down_after_ms)).collect();
+        for sentinel in &sentinels {
+            wait::until("the sentinels to know each other and the replica", || {
+                let said = sentinel.ask(&["SENTINEL", "MASTER", WATCHED_AS]);
+                let field = |name: &str| {
+                    let mut lines = said.split("\r\n").skip_while(move |line| *line != name);
+                    lines.nth(2).map(str::to_owned)
+                };
+                let knows = field("num-other-sentinels").as_deref() == Some("2")
+                    && field("num-slaves").as_deref() == Some("1");
+                // A replica that was not asked yet cannot be chosen.
+                let asked = sentinel
+                    .ask(&["SENTINEL", "REPLICAS", WATCHED_AS])
+                    .contains("master-link-status\r\n$2\r\nok");
+                (knows && asked).then_some(())
+            });
+        }
+        Self { instances: vec![primary, replica], sentinels }
+    }
+
+    /// Where the sentinels are.
+    #[must_use]
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(Sentinel::addr).collect()
+    }
+}
