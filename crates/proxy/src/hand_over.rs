@@ -13,7 +13,7 @@
 //! Invariant: until *ready* nothing has changed for the running process; whatever goes wrong before, it goes on. There is no
 //! way back after *yielded*.
 //!
-//! Does not send, accept or match sockets ([`crate::io::hand_over`] does), and knows no clock.
+//! Does not send, accept or match sockets (`io::hand_over` does), and knows no clock.
 
 pub mod giver;
 pub mod message;

@@ -164,7 +164,7 @@ pub enum Durability {
     /// When its server has executed it: Redis's own way. What replicas lack is lost with the primary.
     #[default]
     Async,
-    /// When replicas have confirmed it, or with an error when they have not in time ([`crate::replication`]).
+    /// When replicas have confirmed it, or with an error when they have not in time (`replication`).
     Replicated {
         /// How many replicas of its shard.
         replicas: u16,
