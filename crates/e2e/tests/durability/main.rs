@@ -145,6 +145,8 @@ fn a_primary_that_dies_within_the_wait_leaves_an_error_with_an_unknown_fate() {
     shoal_e2e::wait::until("the write to be applied", || {
         (primary.call(&["GET", "a"]) == b"$1\r\n1\r\n").then_some(())
     });
+    // A round later the reply to the SET has left the primary as well.
+    primary.expect_call(&["PING"], b"+PONG\r\n");
     pair.primary.kill();
     let said = String::from_utf8(client.reply().expect("a reply")).expect("words");
     let applied = "-UNREPLICATED applied, not known to be replicated: shard demo-0 of pool demo ";
