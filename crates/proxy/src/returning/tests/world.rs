@@ -344,7 +344,8 @@ impl World {
         }
         for id in self.servers[shard].conns.keys().copied().collect::<Vec<_>>() {
             // What lies unread on a connection that was closed comes whenever it comes.
-            let late = self.servers[shard].conns[&id].closed;
+            // What another did may have ended it.
+            let Some(late) = self.servers[shard].conns.get(&id).map(|conn| conn.closed) else { continue };
             let most = if late { usize::from(self.pick(20) == 0) } else { self.pick(4) };
             let done = self.servers[shard].work(id, most, self.now);
             self.judge(shard, done);
