@@ -10,11 +10,15 @@
 /// Capacity of a buffer as it is first handed out, in bytes. Small, because a thousand sessions may each hold one reply.
 const FIRST_CAPACITY: usize = 2 * 1024;
 
-/// A buffer that has grown beyond this goes back to the allocator and not to the pool, in bytes.
-const KEPT_CAPACITY: usize = 64 * 1024;
+/// A buffer that has grown beyond this goes back to the allocator and not to the pool, in bytes. A batch of eight values of 16 KiB
+/// has room in it: one that grew anew for each batch would be moved in memory more often than it is sent.
+const KEPT_CAPACITY: usize = 256 * 1024;
 
 /// So many large buffers are kept for the next who needs one; the others go back to the allocator.
-const LARGE_KEPT: usize = 64;
+const LARGE_KEPT: usize = 32;
+
+/// Consumed bytes at the front are moved over when they are so many, and at least half of all.
+const MOVED_MIN: usize = 64 * 1024;
 
 /// A queue of bytes: appended at the end, consumed from the front, moved in memory only when that is cheap.
 #[derive(Debug, Default)]
@@ -60,7 +64,7 @@ impl Buffer {
         if self.start == self.bytes.len() {
             self.bytes.clear();
             self.start = 0;
-        } else if self.start >= KEPT_CAPACITY && self.start * 2 >= self.bytes.len() {
+        } else if self.start >= MOVED_MIN && self.start * 2 >= self.bytes.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
         }

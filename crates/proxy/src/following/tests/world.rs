@@ -94,7 +94,12 @@ struct Instance {
     up: bool,
     cut: bool,
     is_primary: bool,
+    /// When it last answered that it is one.
+    said_so: Option<Time>,
 }
+
+/// How old an instance's word may be when workers are led to it: the answer's way, and that of a Stop to all workers.
+const WORD_KEPT: Duration = Duration::from_millis(500);
 
 /// A failover that a sentinel leads.
 struct Failover {
@@ -163,7 +168,7 @@ pub(super) fn sentinel_replies(epoch: u64, primary: u16, promoted: Option<u16>) 
 impl<F: Follows> World<F> {
     pub(super) fn new(seed: u32, follows: F) -> World<F> {
         let sentinel = Sentinel { up: true, alone: false, cut: false, epoch: 0, primary: 1, promoting: None };
-        let instance = |port: u16| Instance { up: true, cut: false, is_primary: port == 1 };
+        let instance = |port: u16| Instance { up: true, cut: false, is_primary: port == 1, said_so: None };
         World {
             follows,
             random: Random::seeded(seed),
@@ -380,8 +385,13 @@ impl<F: Follows> World<F> {
                 (it.up && !it.cut).then(|| sentinel_replies(it.epoch, it.primary, it.promoting))
             }
             Whom::Instance(Endpoint::Tcp { port, .. }) => {
-                let it = &self.instances[usize::from(*port) - 1];
-                (it.up && !it.cut).then(|| vec![role(it.is_primary)])
+                let now = self.now;
+                let it = &mut self.instances[usize::from(*port) - 1];
+                let answers = it.up && !it.cut;
+                if answers && it.is_primary {
+                    it.said_so = Some(now);
+                }
+                answers.then(|| vec![role(it.is_primary)])
             }
             Whom::Instance(Endpoint::Unix { .. }) => None,
         }
@@ -414,8 +424,10 @@ impl<F: Follows> World<F> {
         let is_named = self.sentinels.iter().any(|it| it.epoch >= self.heard.0 && it.primary == *port);
         let is_promoted = self.failover.as_ref().is_some_and(|failover| failover.to == *port);
         self.early += usize::from(is_promoted && !is_named);
-        // Led back: to somebody whom the greatest epoch heard does not name, and who is no primary by its own word.
-        if *port != self.heard.1 && !self.instances[usize::from(*port) - 1].is_primary {
+        // Led back: to somebody whom the greatest epoch heard does not name, and who has not said himself that he is the primary.
+        let instance = &self.instances[usize::from(*port) - 1];
+        let said_so = instance.said_so.is_some_and(|said| self.now.since(said) <= WORD_KEPT);
+        if *port != self.heard.1 && !instance.is_primary && !said_so {
             self.broken
                 .push(format!("{:?}: led to {to} by an older word than epoch {}", self.now, self.heard.0));
         }
