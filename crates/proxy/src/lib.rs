@@ -33,6 +33,8 @@ mod replication;
 pub mod returning;
 pub mod scan;
 mod scripts;
+#[cfg(test)]
+mod seeds;
 pub mod server_auth;
 mod session;
 pub mod settings;

@@ -20,6 +20,7 @@
 
 use std::fmt::Write;
 
+use sha1::{Digest as _, Sha1};
 use shoal_topology::Pool;
 
 const CHECK_BITS: u32 = 20;
@@ -68,9 +69,9 @@ impl Cursors {
             let address = shard.primary.to_string();
             let _ = write!(text, "\n{} {} {address} {}", shard.name.len(), shard.name, shard.weight);
         }
-        let hash = fnv1a(text.as_bytes());
-        let folded = (hash ^ hash >> CHECK_BITS ^ hash >> (2 * CHECK_BITS)) as u32 & ((1 << CHECK_BITS) - 1);
-        Cursors { check: folded.max(1), shards: pool.shards.len() as u16 }
+        let [a, b, c, d, ..] = <[u8; 20]>::from(Sha1::digest(text));
+        let check = u32::from_be_bytes([a, b, c, d]) >> (u32::BITS - CHECK_BITS);
+        Cursors { check: check.max(1), shards: pool.shards.len() as u16 }
     }
 
     /// The shard, by its index, and its own cursor at which `text` says to go on.
@@ -114,13 +115,6 @@ impl Leg {
             _ => self.cursors.write(self.shard, inner),
         }
     }
-}
-
-/// FNV-1a in 64 bits, by its authors' constants.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

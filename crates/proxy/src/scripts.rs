@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use sha1::sha1_hex;
-
-mod sha1;
+use sha1::{Digest as _, Sha1};
 
 /// Bytes of scripts kept, for each pool and worker; the oldest make room.
 pub const SCRIPTS_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -40,7 +38,7 @@ impl Scripts {
         if body.len() > SCRIPT_MAX || self.names.contains_key(body) {
             return;
         }
-        let (name, body): (Name, Arc<[u8]>) = (sha1_hex(body), body.into());
+        let (name, body): (Name, Arc<[u8]>) = (name_of(body), body.into());
         self.bytes += body.len() + OVERHEAD;
         self.names.insert(body.clone(), name);
         self.bodies.insert(name, body.clone());
@@ -85,6 +83,15 @@ impl Scripts {
     }
 }
 
+/// What Redis calls `body`.
+fn name_of(body: &[u8]) -> Name {
+    let mut name = [0; 40];
+    for (byte, digits) in Sha1::digest(body).iter().zip(name.chunks_exact_mut(2)) {
+        digits.copy_from_slice(format!("{byte:02x}").as_bytes());
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,12 +131,12 @@ mod tests {
             scripts.show(&body(number));
             assert!(scripts.bytes <= SCRIPTS_BYTES_MAX);
         }
-        let kept = |number| scripts.find(&sha1_hex(&body(number))).is_some();
+        let kept = |number| scripts.find(&name_of(&body(number))).is_some();
         assert!(!kept(0) && kept(199) && kept(170));
         assert_eq!(scripts.names.len(), scripts.bodies.len());
         assert_eq!(scripts.names.len(), scripts.order.len());
         let huge = vec![b'x'; SCRIPT_MAX + 1];
         scripts.show(&huge);
-        assert_eq!(scripts.find(&sha1_hex(&huge)), None);
+        assert_eq!(scripts.find(&name_of(&huge)), None);
     }
 }

@@ -16,6 +16,7 @@ use super::{Action, Engine, Parts, Pools, SessionEnd};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::health::Health;
+use crate::seeds::seeds;
 use crate::session::OWED_MAX;
 use crate::settings::{
     Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings,
@@ -529,15 +530,6 @@ fn bulk_or_null(out: &mut Vec<u8>, value: Option<&Vec<u8>>) {
     match value {
         Some(value) => encode::bulk(out, value),
         None => encode::null_bulk(out),
-    }
-}
-
-/// Seeds of a run: the first `count`; from SHOAL_SIM_SEED on, where that is given, four times as many.
-#[expect(clippy::disallowed_methods, reason = "a person replays a seed by the environment")]
-fn seeds(count: u32) -> Vec<u32> {
-    match std::env::var("SHOAL_SIM_SEED").ok().and_then(|text| text.parse::<u32>().ok()) {
-        Some(seed) => (0..4 * count).map(|nth| seed.wrapping_add(nth)).collect(),
-        None => (1..=count).collect(),
     }
 }
 

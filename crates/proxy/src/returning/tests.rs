@@ -2,6 +2,7 @@
 //! one by one, servers die, hang, and start again empty or with an old file. What must hold is checked at every reply and at
 //! everything that a server is asked to do.
 
+use crate::seeds::seeds;
 use std::time::Duration;
 
 use crate::settings::EjectedKeys;
@@ -13,15 +14,6 @@ mod server;
 mod world;
 
 const EMPTIES: EjectedKeys = EjectedKeys::Move { empty_on_return: true };
-
-/// Seeds of a run: the first `count`; from SHOAL_SIM_SEED on, where that is given, four times as many.
-#[expect(clippy::disallowed_methods, reason = "a person replays a seed by the environment")]
-fn seeds(count: u32) -> Vec<u32> {
-    match std::env::var("SHOAL_SIM_SEED").ok().and_then(|text| text.parse::<u32>().ok()) {
-        Some(seed) => (0..4 * count).map(|nth| seed.wrapping_add(nth)).collect(),
-        None => (1..=count).collect(),
-    }
-}
 
 /// A run of chance: faults come and go, then all heals and everybody returns.
 fn run(seed: u32, keys: EjectedKeys) -> World {
