@@ -29,6 +29,11 @@ struct World {
     shards: usize,
 }
 
+/// A key. The number comes first: names that differ in their ends alone lie on one shard.
+fn name(number: usize) -> Vec<u8> {
+    format!("{number} of the model").into_bytes()
+}
+
 /// A connection to a server, and the keys that the server will tell it of.
 #[derive(Default)]
 struct Link {
@@ -71,7 +76,7 @@ impl World {
     }
 
     fn key(&mut self) -> Vec<u8> {
-        format!("k{}", self.pick(KEYS)).into_bytes()
+        name(self.pick(KEYS))
     }
 
     fn step(&mut self, faults: bool) {
@@ -293,6 +298,10 @@ impl World {
 
 #[test]
 fn no_copy_is_stale_once_all_that_was_sent_has_come() {
+    let pool = &mut World::new(1).engine.pools[0];
+    let homes = (0..KEYS).map(|number| pool.router.route(&name(number), &mut Random::seeded(1)));
+    let homes: Vec<Route> = homes.collect();
+    assert!((0..SHARDS).all(|shard| homes.contains(&Route::Shard(shard))), "{homes:?}");
     let (mut copies, mut invalidated) = (0, 0);
     let seeds = seeds(150);
     for &seed in &seeds {
