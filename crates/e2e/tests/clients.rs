@@ -81,6 +81,7 @@ macro_rules! own_ways {
 own_ways! {
     redis_py_5_idioms => scripts::redis_py_5_idioms on tagged;
     redis_py_newest_idioms => scripts::redis_py_newest_idioms on tagged;
+    redis_py_newest_cache => scripts::redis_py_newest_cache on tagged;
     ioredis_idioms => scripts::ioredis_idioms on tagged;
     node_redis_idioms => scripts::node_redis_idioms on tagged;
     redis_rs_idioms => idioms_redis_rs::session on tagged;

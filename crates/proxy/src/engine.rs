@@ -62,6 +62,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tracking;
 mod transaction;
 
 /// What the engine wants of the world, besides sending what it offers.
@@ -145,6 +146,8 @@ pub struct Engine {
     splitting: split::Splitting,
     touched_sessions: Vec<Key>,
     touched_upstreams: Vec<Key>,
+    /// Scratch: the session whose request is being taken, if its upstreams are its own.
+    tracker: Option<Key>,
     /// Upstreams whose output waits for company, and sessions whose hold may be over.
     gathering: Vec<Key>,
     resumable: VecDeque<Key>,
@@ -227,6 +230,7 @@ impl Engine {
             splitting: split::Splitting::default(),
             touched_sessions: Vec::new(),
             touched_upstreams: Vec::new(),
+            tracker: None,
             gathering: Vec::new(),
             resumable: VecDeque::new(),
             awaiting_dedicated: VecDeque::new(),
@@ -570,8 +574,8 @@ impl Pool {
 
     /// Where the upstream of `lane` to `shard` is among the lanes.
     #[inline]
-    fn lane_place(&self, shard: usize, protocol: Protocol, lane: u16) -> usize {
-        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * self.lanes_each + usize::from(lane)
+    fn lane_place(&self, shard: usize, protocol: Protocol, lane: usize) -> usize {
+        (shard * 2 + usize::from(protocol == Protocol::Resp3)) * self.lanes_each + lane
     }
 
     /// Routes by the servers that are in now; true if they are others than before.

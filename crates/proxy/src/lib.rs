@@ -46,6 +46,7 @@ mod subscriber;
 pub mod succession;
 pub mod time;
 pub mod tls;
+pub mod tracking;
 mod upstream;
 
 pub use error::Error;

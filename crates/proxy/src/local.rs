@@ -10,6 +10,7 @@ use crate::access::{Over, WrongPassword};
 use crate::buffer::BufferPool;
 use crate::session::{Phase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
+use crate::tracking;
 
 mod acl;
 mod connection;
@@ -319,7 +320,10 @@ fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: 
         2 if is("GETNAME") && session.name.is_empty() => null(out, session.protocol),
         2 if is("GETNAME") => encode::bulk(out, &session.name),
         2 if is("INFO") => verbatim(out, session.protocol, &describe(session, pool)),
-        2 if is("GETREDIR") => encode::integer(out, -1),
+        2 if is("GETREDIR") => {
+            let tracks = session.mode.as_ref().is_some_and(|mode| mode.tracking.is_some());
+            encode::integer(out, if tracks { 0 } else { -1 });
+        }
         3 if is("SETNAME") && !is_valid_name(words[2]) => encode::error(out, INVALID_NAME),
         3 if is("SETNAME") => {
             session.name = words[2].to_vec();
@@ -345,6 +349,10 @@ fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: 
                 true => encode::simple(out, "OK"),
                 false => encode::error(out, "ERR syntax error"),
             }
+        }
+        3 if is("CACHING") => {
+            let mode = session.mode.as_deref_mut();
+            tracking::caching(&mut *out, mode.and_then(|mode| mode.tracking.as_deref_mut()), words[2]);
         }
         3 if is("REPLY") => connection::reply(out, session, words[2]),
         2 if is("LIST") => verbatim(out, session.protocol, &describe(session, pool)),

@@ -1,5 +1,5 @@
 //! What is different about a session while it holds something: a transaction, watched keys, a blocking command,
-//! subscriptions, or its tongue (CLIENT REPLY).
+//! subscriptions, copies of what it reads (CLIENT TRACKING), or its tongue (CLIENT REPLY).
 //!
 //! Knows nothing of upstreams but their keys. A session that has never asked for any of it has no [`Mode`], and costs
 //! nothing.
@@ -9,6 +9,7 @@ use shoal_resp::command::{Command, Flags, Keys};
 use crate::arena::Key;
 use crate::session::Protocol;
 use crate::subscriber::{Change, Kind, Subscriber};
+use crate::tracking::Tracking;
 
 /// Commands that a transaction may have; one more is refused, and EXEC with it.
 pub const TRANSACTION_COMMANDS_MAX: usize = 16 * 1024;
@@ -77,6 +78,8 @@ pub struct Mode {
     pub blocking: Option<Key>,
     /// Its subscriptions.
     pub subscriber: Option<Box<Subscriber>>,
+    /// That it keeps copies of what it reads.
+    pub tracking: Option<Box<Tracking>>,
     /// Which of its replies it does not want.
     pub mute: Option<Mute>,
 }
@@ -99,19 +102,28 @@ impl Mode {
     /// Whether the next request must have come whole before it is looked at.
     pub fn collects(&self, protocol: Protocol) -> bool {
         let subscribed = self.subscriber.is_some() && protocol == Protocol::Resp2;
-        self.transaction.is_some() || subscribed || self.mute.is_some()
+        self.transaction.is_some() || subscribed || self.mute.is_some() || self.tracking.is_some()
     }
 
     /// The upstreams that the session holds.
     pub fn upstreams(&self) -> Vec<Key> {
         let watching = self.watch.iter().filter_map(|watch| watch.upstream);
         let homes = self.subscriber.iter().flat_map(|subscriber| &subscriber.homes);
-        watching.chain(self.blocking).chain(homes.map(|home| home.upstream)).collect()
+        let own = self.tracking.iter().flat_map(|tracking| &tracking.homes);
+        let homes = homes.map(|home| home.upstream).chain(own.map(|home| home.upstream));
+        let mut all: Vec<Key> = watching.chain(self.blocking).chain(homes).collect();
+        all.sort();
+        all.dedup(); // one that tracks may watch as well
+        all
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.is_quiet() && self.blocking.is_none() && self.subscriber.is_none() && self.mute.is_none()
+        self.is_quiet()
+            && self.blocking.is_none()
+            && self.subscriber.is_none()
+            && self.tracking.is_none()
+            && self.mute.is_none()
     }
 }
 

@@ -300,6 +300,23 @@ impl Session {
         sequence.wrapping_sub(self.first) as usize + 1 == self.slots.len()
     }
 
+    /// The number of the oldest request that is not answered, or of the next one.
+    pub fn first_unanswered(&self) -> u32 {
+        self.first
+    }
+
+    /// The number of the next request.
+    pub fn next_sequence(&self) -> u32 {
+        self.first.wrapping_add(self.slots.len() as u32)
+    }
+
+    /// The number behind the newest request whose reply has come, in part at least, and waits for its turn.
+    pub fn answered_up_to(&self) -> u32 {
+        let has_come = |slot: &Slot| !matches!(slot, Slot::Waiting(_) | Slot::Muted);
+        let behind = self.slots.iter().rposition(has_come).map_or(0, |newest| newest + 1);
+        self.first.wrapping_add(behind as u32)
+    }
+
     /// Where the reply to request `sequence` stands.
     pub fn place(&self, sequence: u32) -> Place {
         let index = sequence.wrapping_sub(self.first) as usize;

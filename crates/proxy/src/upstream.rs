@@ -60,6 +60,8 @@ pub enum Usage {
     Blocking,
     /// The session that holds it, which gets messages by it.
     Subscribed,
+    /// The session that holds it, which asks everything on it and is told when what it has read changes.
+    Tracking,
     /// Nobody any more: what is queued is still sent and answered, then it is closed.
     Retired,
 }
@@ -80,7 +82,7 @@ impl Pending {
 impl Usage {
     /// Whether one session has it to itself for as long as it likes.
     pub fn is_held(self) -> bool {
-        matches!(self, Usage::Watching | Usage::Blocking | Usage::Subscribed)
+        matches!(self, Usage::Watching | Usage::Blocking | Usage::Subscribed | Usage::Tracking)
     }
 }
 
@@ -213,7 +215,7 @@ pub struct Upstream {
     pub greeted: Buffer,
     /// Which passwords were tried.
     pub tries: Tries,
-    /// The message that is coming in to a subscriber.
+    /// The message that is coming in to a subscriber, or the invalidation to a session that tracks.
     pub frame: Buffer,
     /// Requests to be sent.
     pub output: Buffer,

@@ -33,6 +33,10 @@ pub fn redis_py_newest_idioms(way: &Way) {
     python("redis-newest", "idioms.py", way);
 }
 
+pub fn redis_py_newest_cache(way: &Way) {
+    python("redis-newest", "cache.py", way);
+}
+
 pub fn ioredis_idioms(way: &Way) {
     node("idioms-ioredis.mjs", way);
 }

@@ -83,7 +83,8 @@ pub const REFUSED: &[(&str, &str)] = &[
     ("RESTORE-ASKING a 0 x", "one server"),
     ("PFDEBUG ENCODING a", "one server"),
     // What the connection of one client is, which many share behind the proxy.
-    ("CLIENT TRACKING ON", "invalidation"),
+    ("CLIENT TRACKING ON", "RESP2"),
+    ("CLIENT TRACKING ON REDIRECT 1", "REDIRECT"),
     ("CLIENT KILL 1:1", "the proxy's admin port"),
     ("CLIENT PAUSE 1", "the proxy's admin port"),
     ("CLIENT UNPAUSE", "the proxy's admin port"),

@@ -13,6 +13,7 @@ use shoal_resp::encode;
 
 use super::Engine;
 use super::request::{Request, Taken};
+use super::tracking::OWN_LANE;
 use crate::arena::Key;
 use crate::session::Hold;
 use crate::time::Time;
@@ -22,7 +23,7 @@ use crate::upstream::Usage;
 pub(super) const BEHIND_BLOCKING_MAX: usize = 64 * 1024;
 
 /// What is answered when a blocking command cannot go on where it is; Redis has the same code for the same case.
-const UNBLOCKED: &str =
+pub(super) const UNBLOCKED: &str =
     "UNBLOCKED the shards of the pool have changed, and the key may be on another one: ask again";
 
 impl Engine {
@@ -32,6 +33,9 @@ impl Engine {
         let Some(session) = self.sessions.get(request.session) else { return Taken::Yes };
         if session.outstanding() > 0 {
             return Taken::NotYet(Hold::Barrier);
+        }
+        if request.lane == OWN_LANE {
+            return self.block_own(request, command, shard);
         }
         let upstream = match self.hold_upstream(request, shard, Usage::Blocking) {
             Ok(upstream) => upstream,
@@ -44,6 +48,20 @@ impl Engine {
         if let Some(mode) = self.mode(request.session) {
             mode.blocking = Some(upstream);
         }
+        self.send_blocking(request, command, upstream);
+        Taken::Last(Hold::Blocked)
+    }
+
+    /// The same for a session that tracks: what it reads is tracked, and no upstream more is held.
+    fn block_own(&mut self, request: Request<'_>, command: &Command, shard: usize) -> Taken {
+        match self.own_upstream(request.pool, shard) {
+            Ok(upstream) => self.send_blocking(request, command, upstream),
+            Err(failure) => return self.refuse_for(request, &failure, shard),
+        }
+        Taken::Last(Hold::Blocked)
+    }
+
+    fn send_blocking(&mut self, request: Request<'_>, command: &Command, upstream: Key) {
         self.send_alone(request, upstream);
         let waits = own_timeout(command, &request);
         if let Some(entry) = self.upstreams.get_mut(upstream)
@@ -55,12 +73,16 @@ impl Engine {
                 None => self.now, // the server refuses it at once
             };
         }
-        Taken::Last(Hold::Blocked)
+    }
+
+    /// Whether the session waits in a blocking command.
+    pub(super) fn is_blocked(&self, key: Option<Key>) -> bool {
+        key.and_then(|key| self.sessions.get(key)).is_some_and(|session| session.hold == Some(Hold::Blocked))
     }
 
     /// The client of `key` has closed; if it waits in a blocking command, nobody does any more. Whether it did.
     pub fn handle_session_hangup(&mut self, key: Key) -> bool {
-        let blocked = self.sessions.get(key).is_some_and(|session| session.hold == Some(Hold::Blocked));
+        let blocked = self.is_blocked(Some(key));
         if blocked {
             self.end_session(key);
         }

@@ -45,7 +45,7 @@ impl Engine {
         pool: usize,
         shard: usize,
         protocol: Protocol,
-        lane: u16,
+        lane: usize,
     ) -> Result<Key, Denied> {
         // The shared one knows whether the shard is down and when it is tried again.
         if self.is_backing_off(pool, shard, protocol, lane) {
@@ -134,7 +134,7 @@ impl Engine {
     pub(super) fn settle_unshared(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         match upstream.usage {
-            Usage::Shared | Usage::Spare | Usage::Watching | Usage::Subscribed => {}
+            Usage::Shared | Usage::Spare | Usage::Watching | Usage::Subscribed | Usage::Tracking => {}
             Usage::Retired => self.bury_if_retired(key),
             Usage::Dedicated if !upstream.queue.is_empty() => self.close_if_unwanted(key),
             Usage::Blocking if !upstream.queue.is_empty() => {}
@@ -151,7 +151,7 @@ impl Engine {
                 upstream.spare_since = self.now;
                 self.leave_dedicated(pool);
                 let entry = &self.pools[pool];
-                let mut lanes = 0..entry.settings.server_connections;
+                let mut lanes = 0..usize::from(entry.settings.server_connections);
                 let vacant = lanes.find_map(|lane| {
                     let place = entry.lane_place(shard, protocol, lane);
                     entry.lanes[place].is_none().then_some(place)

@@ -18,6 +18,7 @@ use crate::mode::Holding;
 use crate::moved_keys::{MOVED_KEYS_MAX, Moved, MovedKeys};
 use crate::policy::Policy;
 use crate::returning::gate::Gate;
+use crate::session::Hold;
 use crate::settings::{Dialect, PoolSettings};
 use crate::time::Time;
 use crate::upstream::{Pending, Phase, Usage};
@@ -256,7 +257,12 @@ impl Engine {
         }
         let asked = self.upstreams.iter().filter(|(_, upstream)| Arc::ptr_eq(&upstream.home.health, health));
         // A blocking command is not waited for: it is told to ask again when the shard is in.
-        let asked = asked.filter(|(_, upstream)| !upstream.usage.is_held());
+        let sessions = &self.sessions;
+        let blocks = |session: Key| sessions.get(session).is_some_and(|it| it.hold == Some(Hold::Blocked));
+        let asked = asked.filter(|(_, upstream)| match upstream.usage {
+            Usage::Tracking => !upstream.holder.is_some_and(blocks),
+            usage => !usage.is_held(),
+        });
         let sent = asked.filter_map(|(key, upstream)| {
             let last = upstream.queue.back()?;
             Some((key, (last.session, last.sequence, last.part)))

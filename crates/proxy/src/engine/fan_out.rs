@@ -17,7 +17,7 @@ use crate::policy::{ANYWHERE_KEY, Spread};
 use crate::scan::{BadCursor, Leg};
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Asked, Phase, Usage};
+use crate::upstream::{self, Asked, Phase};
 
 /// Bytes of a call of a script above which it is not kept for being sent again.
 const CALL_MAX: usize = 64 * 1024;
@@ -261,11 +261,9 @@ impl Engine {
         let entry = self.joins.get_mut(join);
         let (owner, sequence) = (entry.session, entry.sequence);
         let Some(Again { upstream, .. }) = entry.again else { return false };
+        let serves = self.upstreams.get(upstream).is_some_and(|upstream| upstream.phase == Phase::Ready)
+            && self.may_call_again(upstream);
         let Some(session) = self.sessions.get_mut(owner) else { return false };
-        let serves = self
-            .upstreams
-            .get(upstream)
-            .is_some_and(|upstream| upstream.phase == Phase::Ready && upstream.usage == Usage::Shared);
         if !serves || !session.is_newest(sequence) {
             self.joins.get_mut(join).again = None;
             return false;
@@ -334,7 +332,7 @@ impl Engine {
         self.upstream(request.pool, shard, request.protocol, request.lane)
     }
 
-    fn refuse_for(&mut self, request: Request<'_>, failure: &Failure, shard: usize) -> Taken {
+    pub(super) fn refuse_for(&mut self, request: Request<'_>, failure: &Failure, shard: usize) -> Taken {
         let mut error = Vec::new();
         failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
         self.pools[request.pool].counts.pool.forward_error.add(1);

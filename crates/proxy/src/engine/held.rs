@@ -1,4 +1,4 @@
-//! Upstreams that a session holds: while it watches keys, waits in a blocking command, or subscribes.
+//! Upstreams that a session holds: while it watches keys, waits in a blocking command, subscribes, or tracks ([`super::tracking`]).
 //!
 //! ```text
 //!   Spare, or a new one ──▶ Watching, Blocking, Subscribed ──▶ clean: Dedicated ──▶ Spare
@@ -18,8 +18,8 @@ use crate::failure::Failure;
 use crate::server_auth::ServerAuth;
 use crate::upstream::{Upstream, Usage};
 
-/// Upstreams of one pool and worker that sessions hold. Beyond it WATCH, blocking commands and subscriptions are refused by
-/// name: whoever waited for one would wait on clients that may hold theirs for ever.
+/// Upstreams of one pool and worker that sessions hold. Beyond it WATCH, blocking commands, subscriptions and what a session
+/// that tracks asks of a further shard are refused by name: whoever waited for one would wait on clients that may hold theirs for ever.
 pub const HELD_MAX: usize = 1024;
 
 /// Upstreams that were held and are kept for the next who wants to hold one, of one shard and version of RESP.
@@ -77,7 +77,7 @@ impl Engine {
     /// A held upstream is clean once what was sent on it is answered: then it is anybody's.
     pub(super) fn give_back(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if upstream.usage.is_held() {
+        if upstream.usage.is_held() && upstream.usage != Usage::Tracking {
             upstream.usage = Usage::Dedicated;
             if let Some(pool) = self.pools.get_mut(upstream.pool) {
                 pool.held -= 1;
@@ -116,6 +116,10 @@ impl Engine {
         if mode.blocking == Some(key) {
             mode.blocking = None;
         }
+        if mode.tracking.as_ref().is_some_and(|it| it.homes.iter().any(|home| home.upstream == key)) {
+            self.lose_own(holder, key);
+            return self.tidy_mode(holder);
+        }
         if mode.subscriber.as_ref().is_some_and(|it| it.homes.iter().any(|home| home.upstream == key)) {
             self.cut_subscriber(holder);
         }
@@ -133,6 +137,7 @@ impl Engine {
 
     /// The shards of a session's pool have changed: its transaction and its watch are void.
     fn unsettle_session(&mut self, key: Key) {
+        self.void_tracking(key);
         let Some(mode) = self.sessions.get_mut(key).and_then(|session| session.mode.as_deref_mut()) else {
             return;
         };

@@ -202,6 +202,7 @@ impl Engine {
                 Usage::Watching => "watching",
                 Usage::Blocking => "blocking",
                 Usage::Subscribed => "subscribed",
+                Usage::Tracking => "tracking",
                 Usage::Retired => "retired",
             },
             phase,

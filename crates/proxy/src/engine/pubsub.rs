@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Whether no channel lives on `shard` now, since it is out and others have its keys. When it is back, subscribers are cut.
-    fn is_passed_over(&self, pool: usize, shard: usize) -> bool {
+    pub(super) fn is_passed_over(&self, pool: usize, shard: usize) -> bool {
         let pool = &self.pools[pool];
         !pool.settings.ejected_keys_fail() && !pool.health.live().get(shard).copied().unwrap_or(true)
     }
@@ -362,12 +362,7 @@ impl Engine {
             self.buffers.append(&mut session.output, &frame[1..]);
         }
         let unsent = session.output.len() + subscriber.backlog.len();
-        if unsent <= SLOW_MIN {
-            subscriber.slow_since = Time::NEVER;
-        } else {
-            subscriber.slow_since = subscriber.slow_since.min(self.now);
-        }
-        if unsent > UNSENT_MAX || subscriber.slow_since + SLOW_MAX <= self.now {
+        if is_too_slow(unsent, &mut subscriber.slow_since, self.now) {
             session.stats.client_stalled.add(1);
             return self.end_session(key);
         }
@@ -389,10 +384,11 @@ impl Engine {
         }
     }
 
-    /// The session `key`, with the messages that waited among what is sent.
+    /// The session `key`, with the messages and invalidations that waited among what is sent.
     #[cold]
     pub(super) fn with_messages(&mut self, key: Key) -> Option<&mut Session> {
         self.flush_messages(key);
+        self.flush_invalidations(key);
         self.sessions.get_mut(key)
     }
 
@@ -438,4 +434,10 @@ impl Engine {
             _ => self.forward_key(request, ANYWHERE_KEY),
         }
     }
+}
+
+/// Whether a client that has so many bytes of messages unsent is to be cut; notes since when there are many.
+pub(super) fn is_too_slow(unsent: usize, slow_since: &mut Time, now: Time) -> bool {
+    *slow_since = if unsent <= SLOW_MIN { Time::NEVER } else { now.min(*slow_since) };
+    unsent > UNSENT_MAX || *slow_since + SLOW_MAX <= now
 }

@@ -54,9 +54,9 @@ impl Engine {
         let lane = match session.writing {
             true => {
                 let first = self.pools[request.pool].settings.server_connections;
-                first + (session.id / id_step % u64::from(WRITE_LANES)) as u16
+                usize::from(first) + (session.id / id_step % u64::from(WRITE_LANES)) as usize
             }
-            false => session.lane,
+            false => usize::from(session.lane),
         };
         self.asked.kept = writes;
         let taken = self.take_by_policy(Request { lane, ..request }, command, policy);

@@ -164,6 +164,10 @@ impl Engine {
             }
             // The attribute was taken for that of a reply, and passed on.
             b'>' if begun_as == b'|' => "an attribute of a push".to_owned(),
+            b'>' if upstream.usage == Usage::Tracking => {
+                self.handle_tracked_push(key, piece);
+                return Kind::Push;
+            }
             b'>' => return Kind::Push, // nobody here subscribes or tracks, so a push is for nobody
             _ => return Kind::Reply,
         };

@@ -35,7 +35,7 @@ pub(super) struct Request<'r> {
     pub(super) session: Key,
     pub(super) pool: usize,
     pub(super) protocol: Protocol,
-    pub(super) lane: u16,
+    pub(super) lane: usize,
     pub(super) raw: &'r [u8],
     pub(super) args: &'r [Span],
 }
@@ -166,7 +166,7 @@ impl Engine {
                 Ok(Parsed::Nothing { len }) => at += len,
                 Ok(Parsed::Partial { declared }) => {
                     if rest.len() >= STREAMED_MIN && declared > 0 {
-                        let (protocol, lane) = (session.protocol, session.lane);
+                        let (protocol, lane) = (session.protocol, usize::from(session.lane));
                         let request = Request { session: key, pool, protocol, lane, raw: rest, args: &args };
                         match self.begin_stream(request, declared as usize) {
                             Begun::Yes => {
@@ -268,8 +268,14 @@ impl Engine {
     fn take_request(&mut self, key: Key, raw: &[u8], args: &[Span]) -> Taken {
         let Some(session) = self.sessions.get(key) else { return Taken::Yes };
         let (pool, guarded, in_mode) = (session.pool, session.guarded, session.mode.is_some());
-        let request =
-            Request { session: key, pool, protocol: session.protocol, lane: session.lane, raw, args };
+        let request = Request {
+            session: key,
+            pool,
+            protocol: session.protocol,
+            lane: usize::from(session.lane),
+            raw,
+            args,
+        };
         let Some(command) = command::lookup(request.word(0)) else {
             return self.refuse(request, &local::unknown_command(raw, args));
         };
@@ -341,10 +347,17 @@ impl Engine {
             self.answer_error(request.session, error);
         }
         self.fail_transaction(request.session);
+        self.spend_caching(request.session);
         Taken::Yes
     }
 
     fn take_local(&mut self, request: Request<'_>, local: Local) -> Taken {
+        if local == Local::Client
+            && request.args.len() > 2
+            && request.word(1).eq_ignore_ascii_case(b"TRACKING")
+        {
+            return self.take_tracking(request);
+        }
         let sessions = self.pools[request.pool].counts.pool.sessions.get();
         let about = About { uptime_seconds: self.now.as_micros() / 1_000_000, sessions };
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
@@ -358,6 +371,9 @@ impl Engine {
         let settings = &self.pools[request.pool].settings;
         local::answer(local, session, settings, about, request.raw, request.args, &mut self.buffers);
         touch(&mut session.touched, &mut self.touched_sessions, request.session);
+        if local == Local::Hello && session.protocol == Protocol::Resp2 {
+            self.end_tracking(request.session); // there are no pushes in RESP2
+        }
         Taken::Yes
     }
 

@@ -27,16 +27,17 @@ impl Engine {
         pool: usize,
         shard: usize,
         protocol: Protocol,
-        lane: u16,
+        lane: usize,
     ) -> Result<Key, Failure> {
         let entry = &mut self.pools[pool];
         if entry.detour.fails(shard) {
             return Err(Failure::Ejected);
         }
         let place = entry.lane_place(shard, protocol, lane);
-        let key = match entry.lanes[place] {
-            Some(key) => key,
-            None => {
+        let key = match entry.lanes.get(place) {
+            Some(Some(key)) => *key,
+            None => return self.own_upstream(pool, shard),
+            Some(None) => {
                 let home = entry.home(shard);
                 let mut upstream = Upstream::new(home, protocol);
                 upstream.pool = pool;
@@ -60,9 +61,9 @@ impl Engine {
     }
 
     /// Whether the upstream of `lane` to `shard` failed a moment ago.
-    pub(super) fn is_backing_off(&self, pool: usize, shard: usize, protocol: Protocol, lane: u16) -> bool {
+    pub(super) fn is_backing_off(&self, pool: usize, shard: usize, protocol: Protocol, lane: usize) -> bool {
         let entry = &self.pools[pool];
-        let key = entry.lanes[entry.lane_place(shard, protocol, lane)];
+        let key = entry.lanes.get(entry.lane_place(shard, protocol, lane)).copied().flatten();
         let phase = key.and_then(|key| self.upstreams.get(key)).map(|upstream| upstream.phase);
         matches!(phase, Some(Phase::Idle(not_before)) if self.now < not_before)
     }
@@ -74,7 +75,7 @@ impl Engine {
                 continue;
             }
             for shard in 0..self.pools[pool].settings.pool.shards.len() {
-                for lane in 0..self.pools[pool].settings.lanes() {
+                for lane in 0..usize::from(self.pools[pool].settings.lanes()) {
                     // A server that is down is no reason not to start.
                     let _ = self.upstream(pool, shard, Protocol::Resp2, lane);
                 }
@@ -96,6 +97,7 @@ impl Engine {
 
     /// The connection that [`Action::Connect`] asked for stands.
     pub fn handle_upstream_connected(&mut self, key: Key) {
+        let tracking = self.tracking_greeting(key);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let settings = &upstream.home.settings;
         let out = self.buffers.lend(&mut upstream.greeting);
@@ -111,6 +113,10 @@ impl Engine {
         upstream.tries = Tries::begin(settings.server_auth.as_ref());
         if settings.database != 0 {
             encode::command(out, &[b"SELECT", settings.database.to_string().as_bytes()]);
+            greetings += 1;
+        }
+        if let Some(tracking) = tracking {
+            out.extend_from_slice(&tracking);
             greetings += 1;
         }
         if let Some(name) = upstream.home.health.client_name() {
@@ -171,7 +177,9 @@ impl Engine {
         let is_shared = upstream.usage == Usage::Shared;
         let counts =
             settings.dialect == Dialect::Nutcracker && is_shared || was_opening || !waiting.is_empty();
-        if counts && !matches!(failure, Failure::Local(_)) {
+        // A server that does not let us track serves others all the same.
+        let is_refusal = upstream.usage == Usage::Tracking && matches!(failure, Failure::Greeting(_));
+        if counts && !is_refusal && !matches!(failure, Failure::Local(_)) {
             home.health.failed(home.shard, opened_at, self.health_now());
         }
         let not_before = match settings.dialect {

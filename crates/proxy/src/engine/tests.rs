@@ -35,6 +35,7 @@ mod leaving;
 mod pubsub;
 mod replicated;
 mod switch;
+mod tracking;
 mod transaction;
 
 const SHARDS: usize = 3;

@@ -19,6 +19,7 @@ use shoal_topology::Route;
 use super::dedicated::Denied;
 use super::request::{Request, Taken};
 use super::stream::STREAMED_MIN;
+use super::tracking::OWN_LANE;
 use super::{Engine, touch};
 use crate::arena::Key;
 use crate::local::{self, Local};
@@ -72,12 +73,15 @@ impl Engine {
             return Some(taken);
         }
         if self.transaction(request.session).is_none() {
-            return self.take_while_subscribed(request, command, policy);
+            if let Some(taken) = self.take_while_subscribed(request, command, policy) {
+                return Some(taken);
+            }
+            return self.take_tracked(request, command, policy);
         }
         match policy {
-            Policy::Holding(Holding::Multi | Holding::Exec | Holding::Discard | Holding::Watch) => None,
+            Policy::Holding(Holding::Multi | Holding::Exec | Holding::Discard | Holding::Watch)
             // What the server does to a transaction itself, without queueing it.
-            Policy::Local(Local::Quit | Local::Reset) => None,
+            | Policy::Local(Local::Quit | Local::Reset) => self.take_tracked(request, command, policy),
             _ => Some(self.queue_command(request, command, policy)),
         }
     }
@@ -286,14 +290,18 @@ impl Engine {
             mode.transaction = None;
         }
         self.drop_watch(key);
+        self.spend_caching(key);
         self.tidy_mode(key);
     }
 
     /// Closes the upstream that watches: certain, where UNWATCH would have to be waited for.
     fn drop_watch(&mut self, key: Key) {
         let watch = self.mode(key).and_then(|mode| mode.watch.take());
-        if let Some(upstream) = watch.and_then(|watch| watch.upstream) {
-            self.let_go(upstream);
+        let Some(upstream) = watch.and_then(|watch| watch.upstream) else { return };
+        match self.upstreams.get(upstream).map(|upstream| upstream.usage) {
+            // Nothing overtakes it there.
+            Some(Usage::Tracking) => self.tell_own(key, upstream, b"*1\r\n$7\r\nUNWATCH\r\n"),
+            _ => self.let_go(upstream),
         }
     }
 
@@ -330,6 +338,10 @@ impl Engine {
                 return Taken::Yes;
             }
             Some((_, Some(upstream))) => upstream,
+            None if request.lane == OWN_LANE => match self.own_upstream(request.pool, shard) {
+                Ok(upstream) => upstream,
+                Err(failure) => return self.refuse_for(request, &failure, shard),
+            },
             None => match self.hold_upstream(request, shard, Usage::Watching) {
                 Ok(upstream) => upstream,
                 Err(error) => {
@@ -386,7 +398,7 @@ impl Engine {
             return self.abort(request, &error);
         }
         let shard = transaction.shard;
-        let is_large = transaction.commands.len() > STREAMED_MIN;
+        let is_large = transaction.commands.len() > STREAMED_MIN && request.lane != OWN_LANE;
         let is_empty = transaction.count == 0;
         let watching = mode.watch.as_ref().map(|watch| watch.upstream);
         let upstream = match watching {
@@ -473,15 +485,17 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let transaction = session.mode.as_mut().and_then(|mode| mode.transaction.take());
         let Some(transaction) = transaction else { return Taken::Yes };
+        let tracking = session.mode.as_ref().and_then(|mode| mode.tracking.as_ref());
+        let caching = tracking.map(|tracking| tracking.caching_command()).unwrap_or_default();
         let sequence = session.expect_reply();
         let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
         let Transaction { scripts, commands, .. } = &transaction;
-        for bytes in [&scripts[..], b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
+        for bytes in [&scripts[..], caching, b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
             self.buffers.append(&mut entry.output, bytes);
         }
         let length = entry.output.len() - before;
-        let unwanted = transaction.script_count + 1 + transaction.count;
+        let unwanted = transaction.script_count + usize::from(!caching.is_empty()) + 1 + transaction.count;
         entry.queued_unwanted(request.session, sequence, unwanted, self.now);
         entry.queued(request.session, sequence, 0, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);

@@ -3,10 +3,11 @@
 use shoal_resp::command::{self, lookup_sub};
 use shoal_resp::encode;
 
-use super::{pairs_len, text, unknown_subcommand, verbatim};
+use super::{text, unknown_subcommand, verbatim};
 use crate::mode::Mute;
-use crate::session::{Protocol, Session};
+use crate::session::Session;
 use crate::settings::Dialect;
+use crate::tracking;
 
 /// CLIENT REPLY, which only ON answers.
 pub fn reply(out: &mut Vec<u8>, session: &mut Session, which: &[u8]) {
@@ -42,23 +43,15 @@ pub fn client(
     if !known.accepts(words.len()) {
         return encode::error(out, &format!("ERR wrong number of arguments for '{name}' command"));
     }
-    let word = |at: usize| words.get(at).copied().unwrap_or_default();
     match known.sub_name() {
         "LIST" => match list_has(session.id, &words[2..]) {
             Ok(listed) => verbatim(out, session.protocol, if listed { described } else { "" }),
             Err(error) => encode::error(out, &error),
         },
-        "TRACKINGINFO" => tracking_info(out, session.protocol),
-        "TRACKING" if word(2).eq_ignore_ascii_case(b"OFF") => encode::simple(out, "OK"),
-        "TRACKING" => encode::error(
-            out,
-            "ERR CLIENT TRACKING is not supported: keys are read over connections that many clients share, so no server \
-             could tell whose copy an invalidation is for. Let copies expire, or subscribe to keyspace events",
-        ),
-        "CACHING" => encode::error(
-            out,
-            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-        ),
+        "TRACKINGINFO" => {
+            let mode = session.mode.as_deref();
+            tracking::info(out, mode.and_then(|mode| mode.tracking.as_deref()), session.protocol);
+        }
         "KILL" | "PAUSE" | "UNPAUSE" | "UNBLOCK" if dialect == Dialect::Shoal => encode::error(
             out,
             &format!(
@@ -91,20 +84,6 @@ fn list_has(own: u64, words: &[&[u8]]) -> Result<bool, String> {
     Ok(ids.contains(&own))
 }
 
-fn tracking_info(out: &mut Vec<u8>, protocol: Protocol) {
-    pairs_len(out, protocol, 3);
-    encode::bulk(out, b"flags");
-    match protocol {
-        Protocol::Resp2 => encode::array_len(out, 1),
-        Protocol::Resp3 => out.extend_from_slice(b"~1\r\n"),
-    }
-    encode::bulk(out, b"off");
-    encode::bulk(out, b"redirect");
-    encode::integer(out, -1);
-    encode::bulk(out, b"prefixes");
-    encode::array_len(out, 0);
-}
-
 fn help(out: &mut Vec<u8>) {
     let lines = [
         "CLIENT <subcommand> [<arg> [value] [opt] ...], as the proxy answers it:",
@@ -114,8 +93,9 @@ fn help(out: &mut Vec<u8>) {
         "REPLY (ON|OFF|SKIP)",
         "NO-EVICT (ON|OFF), NO-TOUCH (ON|OFF)",
         "    Accepted, without effect: the servers see the proxy.",
-        "GETREDIR, TRACKINGINFO, TRACKING OFF",
-        "    Nothing is tracked.",
+        "TRACKING (ON|OFF) [BCAST] [PREFIX <prefix> ...] [OPTIN|OPTOUT] [NOLOOP]",
+        "    In RESP3; without REDIRECT.",
+        "CACHING (YES|NO), GETREDIR, TRACKINGINFO",
     ];
     encode::array_len(out, lines.len());
     for line in lines {
