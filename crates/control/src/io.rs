@@ -1,0 +1,1 @@
+//! What waits, opens files and reads the clock.
