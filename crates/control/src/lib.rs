@@ -8,4 +8,9 @@
 //!
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
+mod error;
 mod io;
+pub mod quantity;
+pub mod resource;
+
+pub use error::Error;
