@@ -15,9 +15,11 @@ mod metadata;
 mod node;
 mod object;
 mod pool;
+mod schema;
 mod service;
 mod standalone;
 mod tenant;
+mod yaml;
 
 pub use condition::{Condition, READY};
 pub use event::{EventSpec, EventType};
@@ -26,12 +28,14 @@ pub use metadata::{Metadata, ObjectRef, Revision, Uid};
 pub use node::{Allocated, NodeSpec, NodeStatus};
 pub use object::{API_VERSION, ApiVersion, Kind, KindOf, NoStatus, Object, Resource, Spec};
 pub use pool::{Durability, Ejection, ExistingPool, ExistingShard, PoolSpec, Proxies};
+pub use schema::schema;
 pub use service::{
     Credential, Eviction, ExistingSentinels, Managed, Persistence, Placement, Primary, ServiceStatus,
     ShardStatus, Sites, SloClass, StatusEndpoint, StatusEndpointRole,
 };
 pub use standalone::{ExistingStandalone, StandaloneSpec};
 pub use tenant::{Bounds, Quota, TenantSpec, TenantStatus, Usage};
+pub use yaml::{Declared, from_yaml, to_yaml};
 
 /// One machine that runs instances.
 pub type Node = Object<NodeSpec>;
