@@ -1,5 +1,7 @@
 //! What goes wrong here, in one enum.
 
+use crate::resource::Kind;
+
 /// What goes wrong in the crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,40 @@ pub enum Error {
     Written {
         /// The writer's words.
         reason: String,
+    },
+    /// Something is to be created that is there.
+    #[error("{kind} {name} exists already")]
+    Exists {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// Something is asked for that is not there.
+    #[error("there is no {kind} {name}")]
+    NotFound {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// An object is not any more what the writer had seen.
+    #[error(
+        "{kind} {name} was changed by somebody else meanwhile: look at it again, and repeat the change if it is still right"
+    )]
+    Conflict {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
+    /// An update does not say what it has seen.
+    #[error("{kind} {name} cannot be updated without metadata.revision: get it first")]
+    NoRevision {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
     },
 }
 

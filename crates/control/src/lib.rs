@@ -12,5 +12,6 @@ mod error;
 mod io;
 pub mod quantity;
 pub mod resource;
+pub mod store;
 
 pub use error::Error;

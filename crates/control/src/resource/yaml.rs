@@ -155,6 +155,9 @@ fn reason(error: &serde_saphyr::Error) -> String {
             format!("`{variant}` is not known, {}", among(expected, variant))
         }
         serde_saphyr::Error::SerdeMissingField { field, .. } => format!("`{field}` is missing"),
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
+            format!("`{}` stands twice", key.as_deref().unwrap_or("a key"))
+        }
         other => DefaultMessageFormatter.format_message(other).into_owned(),
     }
 }

@@ -80,7 +80,7 @@ fn says_where_and_what_was_meant() {
             "demo.yaml line 10: spec.proxies: unknown field `cout`, did you mean `count`?",
         ),
         ("  memory: 1GiB", "  hash: md6", "demo.yaml line 8: spec.hash: "),
-        ("  shards: 4", "  shards: 4\n  shards: 5", "demo.yaml line 8: spec"),
+        ("  shards: 4", "  shards: 4\n  shards: 5", "demo.yaml line 8: `shards` stands twice"),
         ("  shards: 4", "  shards: [4", "demo.yaml line "),
         (
             "  memory: 1GiB",
