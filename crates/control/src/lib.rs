@@ -8,4 +8,7 @@
 //!
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
+pub mod back_off;
+pub mod credentials;
 mod io;
+pub mod runtime;

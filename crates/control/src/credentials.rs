@@ -1,0 +1,1 @@
+//! Who may enter an instance, and what that comes to in rules.
