@@ -11,4 +11,6 @@
 pub mod back_off;
 pub mod credentials;
 mod io;
+pub mod redis_conf;
+pub mod redis_version;
 pub mod runtime;
