@@ -8,10 +8,15 @@
 //!
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
+pub mod back_off;
+pub mod credentials;
 mod error;
 mod io;
 pub mod quantity;
+pub mod redis_conf;
+pub mod redis_version;
 pub mod resource;
+pub mod runtime;
 pub mod store;
 
 pub use error::Error;
