@@ -10,14 +10,23 @@
 //!
 //! Does not start, stop or move an instance, and does not remember: what stands where comes in each time.
 
+mod audit;
+mod explain;
+mod fleet;
+mod index;
 mod inventory;
+mod owned;
+mod place;
 mod plan;
 mod policy;
 mod quantity;
+mod rank;
 mod refusal;
 mod violation;
 
+pub use audit::audit;
 pub use inventory::{Constraints, Instance, Inventory, Node, Owner, Placed, Role, Sites};
+pub use place::{moves, plan};
 pub use plan::{Decision, Move, Moves, Plan, Reason, Shared};
 pub use policy::{Policy, Racks};
 pub use quantity::{Cores, Memory};

@@ -58,8 +58,8 @@ pub enum Reason {
         /// The site.
         site: String,
     },
-    /// The owner was nowhere yet, and of the sites with room for all of it this one has the most.
-    SiteWithMostRoom {
+    /// The owner was nowhere yet: this is the site that takes most of it, and of such the roomiest.
+    SiteChosen {
         /// The site.
         site: String,
     },
@@ -155,7 +155,7 @@ impl fmt::Display for Reason {
         match self {
             Self::SiteAsked { site } => write!(f, "site {site} as asked"),
             Self::SiteOfOwner { site } => write!(f, "site {site} where the rest is"),
-            Self::SiteWithMostRoom { site } => write!(f, "site {site} has the most room"),
+            Self::SiteChosen { site } => write!(f, "site {site}, which has room for all of it"),
             Self::OtherZone { zone, than } => write!(f, "zone {zone}, another than {than}'s"),
             Self::OtherRack { rack, than } => write!(f, "rack {rack}, another than {than}'s"),
             Self::FewestOfRole { role, count } => {

@@ -59,6 +59,8 @@ pub enum Obstacle {
     OtherGroup,
     /// It lacks a label asked for.
     Label,
+    /// It is to be emptied.
+    Leaving,
     /// It is dead.
     Dead,
     /// It is cordoned.
@@ -124,6 +126,9 @@ impl fmt::Display for Refusal {
             f.write_str("; there are no nodes")?;
         }
         self.sites.iter().try_for_each(|site| write!(f, "; {site}"))?;
+        if self.would_fit.is_empty() {
+            f.write_str(". It would fit on another node with so much free")?;
+        }
         for (at, way) in self.would_fit.iter().enumerate() {
             write!(f, "{} {way}", if at == 0 { ". It would fit:" } else { ";" })?;
         }
@@ -155,6 +160,7 @@ impl fmt::Display for Obstructed {
                 Obstacle::OtherSite => write!(f, "{one} is on another site than it must be"),
                 Obstacle::OtherGroup => write!(f, "{one} is of another node group"),
                 Obstacle::Label => write!(f, "{one} lacks a label"),
+                Obstacle::Leaving => write!(f, "{one} is to be emptied"),
                 Obstacle::Dead => write!(f, "{one} is dead"),
                 Obstacle::Cordoned => write!(f, "{one} is cordoned"),
                 Obstacle::Relation { holds } => write!(f, "{one} holds {holds}"),
@@ -174,6 +180,7 @@ impl fmt::Display for Obstructed {
             Obstacle::OtherSite => write!(f, "{count} are on another site than it must be")?,
             Obstacle::OtherGroup => write!(f, "{count} are of other node groups")?,
             Obstacle::Label => write!(f, "{count} lack a label")?,
+            Obstacle::Leaving => write!(f, "{count} are to be emptied")?,
             Obstacle::Dead => write!(f, "{count} are dead")?,
             Obstacle::Cordoned => write!(f, "{count} are cordoned")?,
             Obstacle::Relation { .. } => write!(f, "{count} hold relatives that it must not stand beside")?,
@@ -198,7 +205,9 @@ impl fmt::Display for WouldFit {
                 Obstacle::RackOfRelation { holds } => {
                     write!(f, "on {node}, if it may share a rack with {holds}")
                 }
-                Obstacle::Memory { .. } | Obstacle::Cores { .. } => write!(f, "on {node}"),
+                Obstacle::Leaving | Obstacle::Memory { .. } | Obstacle::Cores { .. } => {
+                    write!(f, "on {node}")
+                }
             },
         }
     }
