@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::mem::discriminant;
 
 use crate::fleet::{Fleet, OwnerId};
 use crate::index::NodeId;
@@ -237,17 +236,19 @@ impl Ways {
     fn look(&mut self, fleet: &Fleet<'_>, id: NodeId, against: &[Obstacle]) {
         let node = fleet.nodes[id as usize];
         match against {
-            [Obstacle::Memory { free: most }] if *most > Memory(0) => {
-                if self.memory.as_ref().is_none_or(|(best, _)| best < most) {
-                    self.memory = Some((*most, node.name.clone()));
+            [Obstacle::Memory { free }] => {
+                let most = self.memory.as_ref().map_or(Memory(0), |(most, _)| *most);
+                if *free > most {
+                    self.memory = Some((*free, node.name.clone()));
                 }
             }
-            [Obstacle::Cores { free: most }] => {
-                if self.cores.as_ref().is_none_or(|(best, _)| best < most) {
-                    self.cores = Some((*most, node.name.clone()));
+            [Obstacle::Cores { free }] => {
+                let most = self.cores.as_ref().map_or(Cores(0), |(most, _)| *most);
+                if *free > most {
+                    self.cores = Some((*free, node.name.clone()));
                 }
             }
-            [Obstacle::Memory { .. } | Obstacle::Relation { .. } | Obstacle::Leaving] => {}
+            [Obstacle::Relation { .. } | Obstacle::Leaving] => {}
             [one] => {
                 let way = || WouldFit::Otherwise {
                     node: node.name.clone(),

@@ -24,6 +24,9 @@ mod rank;
 mod refusal;
 mod violation;
 
+#[cfg(test)]
+mod tests;
+
 pub use audit::audit;
 pub use inventory::{Constraints, Instance, Inventory, Node, Owner, Placed, Role, Sites};
 pub use place::{moves, plan};

@@ -13,7 +13,7 @@ use crate::explain;
 use crate::fleet::{Fleet, OwnerId};
 use crate::owned::Kin;
 use crate::rank::{Rank, Search};
-use crate::{Decision, Instance, Inventory, Move, Moves, Plan, Policy, Racks, Refusal, Sites};
+use crate::{Decision, Instance, Inventory, Move, Moves, Plan, Policy, Racks, Sites};
 
 /// Says where what is wanted goes.
 ///
@@ -22,8 +22,11 @@ use crate::{Decision, Instance, Inventory, Move, Moves, Plan, Policy, Racks, Ref
 #[must_use]
 pub fn plan(policy: &Policy, inventory: &Inventory) -> Plan {
     let mut fleet = Fleet::new(inventory, &[]);
-    let mut names: BTreeMap<&str, &str> =
-        inventory.placed.iter().map(|placed| (placed.instance.name.as_str(), placed.node.as_str())).collect();
+    let mut names: BTreeMap<&str, String> = inventory
+        .placed
+        .iter()
+        .map(|placed| (placed.instance.name.as_str(), format!("on node {}", placed.node)))
+        .collect();
     let mut wanted: Vec<&Instance> = inventory.wanted.iter().collect();
     wanted.sort_unstable();
 
@@ -33,17 +36,12 @@ pub fn plan(policy: &Policy, inventory: &Inventory) -> Plan {
         match names.get(instance.name.as_str()) {
             Some(place) => plan.refusals.push(explain::taken(instance, place)),
             None => {
-                names.insert(&instance.name, "wanted as well");
+                names.insert(&instance.name, "wanted as well".to_owned());
                 seekers.push(Seeker { instance, owner: fleet.owner(instance), last_site: None });
             }
         }
     }
-    for outcome in place_all(&mut fleet, policy, seekers) {
-        match outcome {
-            Ok(decision) => plan.decisions.push(decision),
-            Err(refusal) => plan.refusals.push(refusal),
-        }
-    }
+    place_all(&mut fleet, policy, seekers, &mut plan);
     plan.decisions.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
     plan.refusals.sort_by(|a, b| a.instance.cmp(&b.instance));
     plan
@@ -68,16 +66,13 @@ pub fn moves(policy: &Policy, inventory: &Inventory, leaving: &[&str]) -> Moves 
         seekers.push(Seeker { instance: &placed.instance, owner, last_site });
         from.insert(&placed.instance.name, &placed.node);
     }
-    let mut moves = Moves::default();
-    for outcome in place_all(&mut fleet, policy, seekers) {
-        match outcome {
-            Ok(to) => moves.moves.push(Move { from: from[to.instance.as_str()].to_owned(), to }),
-            Err(refusal) => moves.refusals.push(refusal),
-        }
-    }
-    moves.moves.sort_unstable_by(|a, b| a.to.instance.cmp(&b.to.instance));
-    moves.refusals.sort_by(|a, b| a.instance.cmp(&b.instance));
-    moves
+    let mut plan = Plan::default();
+    place_all(&mut fleet, policy, seekers, &mut plan);
+    let goes = |to: Decision| Move { from: from[to.instance.as_str()].to_owned(), to };
+    let mut moves: Vec<Move> = plan.decisions.into_iter().map(goes).collect();
+    moves.sort_unstable_by(|a, b| a.to.instance.cmp(&b.to.instance));
+    plan.refusals.sort_unstable_by(|a, b| a.instance.cmp(&b.instance));
+    Moves { moves, refusals: plan.refusals }
 }
 
 /// An instance that wants a place.
@@ -114,11 +109,8 @@ impl Scope<'_> {
     }
 }
 
-fn place_all<'a>(
-    fleet: &mut Fleet<'a>,
-    policy: &Policy,
-    seekers: Vec<Seeker<'a>>,
-) -> Vec<Result<Decision, Refusal>> {
+/// Adds to the plan, in the order of turns.
+fn place_all<'a>(fleet: &mut Fleet<'a>, policy: &Policy, seekers: Vec<Seeker<'a>>, plan: &mut Plan) {
     let mut by_owner: BTreeMap<OwnerId, Vec<Seeker<'a>>> = BTreeMap::new();
     for seeker in seekers {
         by_owner.entry(seeker.owner).or_default().push(seeker);
@@ -135,7 +127,9 @@ fn place_all<'a>(
         let owner = group.first().map(|seeker| (&seeker.instance.tenant, &seeker.instance.owner));
         (Reverse(memory), Reverse(cores), owner)
     });
-    groups.into_iter().flat_map(|group| Turn { fleet, policy }.take(&group)).collect()
+    for group in groups {
+        Turn { fleet, policy }.take(&group, plan);
+    }
 }
 
 /// One owner's turn.
@@ -148,20 +142,21 @@ struct Turn<'f, 'a, 'p> {
 type Tried<'a> = Vec<Option<(Rank, Decision)>>;
 
 impl<'a> Turn<'_, 'a, '_> {
-    fn take(mut self, group: &[Seeker<'a>]) -> Vec<Result<Decision, Refusal>> {
-        // Where no site takes anything, all are to blame.
+    fn take(mut self, group: &[Seeker<'a>], plan: &mut Plan) {
         let (chosen, tried) = self.choose_site(group);
-        let outcomes = group.iter().zip(tried).map(|(seeker, outcome)| match outcome {
-            Some((_, decision)) => Ok(decision),
-            None => {
-                let scope = self.scope(seeker, chosen);
-                Err(explain::refusal(self.fleet, self.policy, seeker.owner, seeker.instance, scope))
+        for (seeker, outcome) in group.iter().zip(tried) {
+            match outcome {
+                Some((_, decision)) => plan.decisions.push(decision),
+                None => {
+                    let scope = self.scope(seeker, chosen);
+                    let Seeker { owner, instance, .. } = *seeker;
+                    plan.refusals.push(explain::refusal(self.fleet, self.policy, owner, instance, scope));
+                }
             }
-        });
-        outcomes.collect()
+        }
     }
 
-    /// Places the group, on the site that takes most of it where there is a choice.
+    /// Places the group, on the site that takes most of it where there is a choice; on none if no site takes anything.
     fn choose_site(&mut self, group: &[Seeker<'a>]) -> (Option<u32>, Tried<'a>) {
         let homeless =
             |seeker: &Seeker<'a>| one_site(seeker.instance) && self.scope(seeker, None) == Scope::Any;
