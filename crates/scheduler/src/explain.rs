@@ -9,9 +9,10 @@ use crate::owned::Kin;
 use crate::place::Scope;
 use crate::rank::{Rank, Search};
 use crate::refusal::NAMED;
+use crate::ways::Ways;
 use crate::{
     Cores, Decision, Instance, Memory, Obstacle, Obstructed, Policy, Racks, Reason, Refusal, Role, Shared,
-    SiteReport, WouldFit,
+    SiteReport,
 };
 
 /// The decision for a node, before the instance stands there. `other_rack`: there is a rack without kin, and it is full.
@@ -110,10 +111,10 @@ pub fn refusal<'a>(
     let search = Search::new(fleet, owner, instance, scope.site());
     let racks_bind = policy.racks == Racks::Apart && search.has_other_rack();
     let mut found: BTreeMap<(u32, usize), Group> = BTreeMap::new();
-    let mut ways = Ways::default();
+    let mut ways = Ways::new(policy, search);
     for (id, place) in (0..).zip(&fleet.places) {
         let against = obstacles(&search, scope, id, racks_bind);
-        ways.look(fleet, id, &against);
+        ways.look(id, &against);
         // Nodes of other sites are no part of the answer, but for what would fit there.
         if let Some(first) = against.into_iter().next().filter(|first| *first != Obstacle::OtherSite) {
             found.entry((place.site, order(&first))).or_default().add(&fleet.nodes[id as usize].name, first);
@@ -155,7 +156,7 @@ fn obstacles(search: &Search<'_, '_>, scope: Scope<'_>, id: NodeId, racks_bind: 
             .map(|_| Obstacle::Label),
         place.leaving.then_some(Obstacle::Leaving),
         (!node.alive).then_some(Obstacle::Dead),
-        (node.alive && node.cordoned).then_some(Obstacle::Cordoned),
+        node.cordoned.then_some(Obstacle::Cordoned),
         on_node.map(|kin| Obstacle::Relation { holds: holds(kin) }),
         in_rack.filter(|_| on_node.is_none()).map(|kin| Obstacle::RackOfRelation { holds: holds(kin) }),
         (memory < instance.memory).then_some(Obstacle::Memory { free: memory }),
@@ -164,7 +165,7 @@ fn obstacles(search: &Search<'_, '_>, scope: Scope<'_>, id: NodeId, racks_bind: 
     all.into_iter().flatten().collect()
 }
 
-fn order(obstacle: &Obstacle) -> usize {
+pub(crate) fn order(obstacle: &Obstacle) -> usize {
     match obstacle {
         Obstacle::OtherSite => 0,
         Obstacle::OtherGroup => 1,
@@ -220,50 +221,5 @@ impl Group {
             .into_iter()
             .map(|obstacle| Obstructed { obstacle, count: self.count, named: Vec::clone(&named) })
             .collect()
-    }
-}
-
-/// Nodes against which one thing alone stands.
-#[derive(Debug, Default)]
-struct Ways {
-    memory: Option<(Memory, String)>,
-    cores: Option<(Cores, String)>,
-    /// By [`order`], the first node by name.
-    others: BTreeMap<usize, WouldFit>,
-}
-
-impl Ways {
-    fn look(&mut self, fleet: &Fleet<'_>, id: NodeId, against: &[Obstacle]) {
-        let node = fleet.nodes[id as usize];
-        match against {
-            [Obstacle::Memory { free }] => {
-                let most = self.memory.as_ref().map_or(Memory(0), |(most, _)| *most);
-                if *free > most {
-                    self.memory = Some((*free, node.name.clone()));
-                }
-            }
-            [Obstacle::Cores { free }] => {
-                let most = self.cores.as_ref().map_or(Cores(0), |(most, _)| *most);
-                if *free > most {
-                    self.cores = Some((*free, node.name.clone()));
-                }
-            }
-            [Obstacle::Relation { .. } | Obstacle::Leaving] => {}
-            [one] => {
-                let way = || WouldFit::Otherwise {
-                    node: node.name.clone(),
-                    site: node.site.clone(),
-                    but: one.clone(),
-                };
-                self.others.entry(order(one)).or_insert_with(way);
-            }
-            _ => {}
-        }
-    }
-
-    fn told(self) -> Vec<WouldFit> {
-        let memory = self.memory.map(|(memory, node)| WouldFit::Smaller { node, memory });
-        let cores = self.cores.map(|(cores, node)| WouldFit::FewerCores { node, cores });
-        memory.into_iter().chain(cores).chain(self.others.into_values()).collect()
     }
 }

@@ -23,6 +23,7 @@ mod quantity;
 mod rank;
 mod refusal;
 mod violation;
+mod ways;
 
 #[cfg(test)]
 mod tests;

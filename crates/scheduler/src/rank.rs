@@ -21,10 +21,10 @@ pub struct Rank {
 /// How much dies together with an instance; the least is the best, by the fields in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spread {
+    /// Kin in the rack. Before the zone's: of three copies the third rather is the second in a zone than in a rack.
+    pub kin_in_rack: u32,
     /// Kin in the zone.
     pub kin_in_zone: u32,
-    /// Kin in the rack.
-    pub kin_in_rack: u32,
     /// The owner's instances of the same role on the node.
     pub role_on_node: u32,
     /// The owner's instances on the node.

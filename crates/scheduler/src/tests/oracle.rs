@@ -36,8 +36,10 @@ pub fn has_room(fleet: &Inventory, instance: &Instance, node: &Node) -> bool {
     let there = on(fleet, &node.name);
     let memory: u128 = there.iter().map(|i| u128::from(i.memory.0)).sum();
     let cores: u64 = there.iter().map(|i| u64::from(i.cores.0)).sum();
-    memory + u128::from(instance.memory.0) <= u128::from(node.memory.0)
-        && cores + u64::from(instance.cores.0) <= u64::from(node.cores.0)
+    // What asks for nothing makes nothing worse.
+    let fits = |asked: u128, more: u128, has: u128| more == 0 || asked + more <= has;
+    fits(memory, instance.memory.0.into(), node.memory.0.into())
+        && fits(cores.into(), instance.cores.0.into(), node.cores.0.into())
 }
 
 pub fn shares_rack(fleet: &Inventory, instance: &Instance, node: &Node) -> bool {

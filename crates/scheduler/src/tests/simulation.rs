@@ -13,21 +13,26 @@ use super::oracle::{has_room, may_stand, shares_rack};
 use super::*;
 
 const OPERATIONS: u64 = 10_000;
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 8;
 
 #[test]
 fn ten_thousand_operations_leave_every_rule_whole() {
     let first = first_seed();
+    let mut seen = Seen::default();
     for seed in first..first + SEEDS {
         let mut world = World::new(seed);
         for at in 0..OPERATIONS / SEEDS {
             world.at = format!("seed {seed}, operation {at}");
             world.step();
         }
-        let seen = &world.seen;
-        assert!(seen.placed > 1000 && seen.refused > 50 && seen.moved > 100, "too little happened: {seen:?}");
-        assert!(seen.racks_shared > 5 && seen.spreads > 50, "too little happened: {seen:?}");
+        seen.placed += world.seen.placed;
+        seen.refused += world.seen.refused;
+        seen.moved += world.seen.moved;
+        seen.racks_shared += world.seen.racks_shared;
+        seen.spreads += world.seen.spreads;
     }
+    assert!(seen.placed > 5000 && seen.refused > 500 && seen.moved > 1000, "too little happened: {seen:?}");
+    assert!(seen.racks_shared > 20 && seen.spreads > 500, "too little happened: {seen:?}");
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +56,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut draw = Draw(seed);
-        let racks = 2 + draw.below(5);
+        let racks = 1 + seed % 4;
         let nodes = (0..24).map(|nth| {
             let mut node = node(&format!("n{nth:02}"), &format!("r{}", nth % racks), 24 + 8 * draw.below(6));
             node.site = if nth < 16 { "a" } else { "b" }.to_owned();
@@ -62,7 +67,7 @@ impl World {
             node
         });
         let fleet = inventory(nodes.collect(), Vec::new());
-        let policy = Policy { racks: if seed.is_multiple_of(4) { Racks::Prefer } else { Racks::Apart } };
+        let policy = Policy { racks: if seed % 8 > 5 { Racks::Prefer } else { Racks::Apart } };
         Self { draw, policy, fleet, born: 0, at: String::new(), seen: Seen::default() }
     }
 
