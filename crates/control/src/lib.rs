@@ -11,12 +11,16 @@
 pub mod back_off;
 pub mod credentials;
 mod error;
+pub mod execute;
 mod io;
+pub mod plan;
 pub mod quantity;
 pub mod redis_conf;
 pub mod redis_version;
 pub mod resource;
 pub mod runtime;
+pub mod service;
 pub mod store;
+pub mod world;
 
 pub use error::Error;

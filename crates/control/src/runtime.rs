@@ -23,6 +23,7 @@
 //!
 //! Nothing here is a pid or a path: those are a local runtime's own.
 
+pub mod model;
 mod observed;
 mod refused;
 mod start;
