@@ -328,6 +328,32 @@ fn the_cheapest_and_then_the_tightest_node_is_taken_last_of_all() {
 }
 
 #[test]
+fn the_tightest_node_is_taken_of_all_groups_that_cost_the_same() {
+    let mut nodes = racks(2, 64);
+    nodes[0].group = "large".to_owned();
+    nodes[1].memory = Memory::gib(32);
+    let mut fleet = inventory(nodes, pool("demo", 0..1, 0, 4));
+    assert_eq!(settle(&mut fleet).decisions[0].node, "n2");
+}
+
+#[test]
+fn an_owner_that_is_on_two_sites_grows_where_most_of_it_is() {
+    let mut nodes = racks(4, 64);
+    nodes[2].site = "b".to_owned();
+    nodes[3].site = "b".to_owned();
+    let mut fleet = inventory(nodes, pool("demo", 3..4, 0, 4));
+    for (instance, node) in pool("demo", 0..3, 0, 4).into_iter().zip(["n1", "n3", "n4"]) {
+        fleet.placed.push(Placed { instance, node: node.to_owned() });
+    }
+    let plan = settle(&mut fleet);
+    assert_eq!(plan.decisions[0].reasons[0], Reason::SiteOfOwner { site: "b".to_owned() });
+
+    // A copy of the lesser part's shard goes where its shard is.
+    fleet.wanted = pool("demo", 0..1, 1, 4).split_off(1);
+    assert_eq!(settle(&mut fleet).decisions[0].node, "n2");
+}
+
+#[test]
 fn a_name_is_given_once() {
     let one = instance("x", Owner::Standalone("x".to_owned()), Role::Primary, 0, 1);
     let mut fleet = inventory(racks(2, 64), vec![one.clone(), one.clone()]);
