@@ -55,6 +55,13 @@ fn reasons(search: &Search<'_, '_>, rank: &Rank, scope: Scope<'_>) -> Vec<Reason
     if owned.all > owned.of_role[role as usize] {
         reasons.push(Reason::FewestOfOwner { count: spread.owner_on_node });
     }
+    if role == Role::Replica && owned.of_role[role as usize] > 0 {
+        let primary = kin.iter().find(|kin| kin.instance.role == Role::Primary);
+        reasons.extend(primary.map(|primary| Reason::FewestBehind {
+            node: fleet.nodes[primary.node as usize].name.clone(),
+            count: spread.behind_primary,
+        }));
+    }
     if owned.of_role[role as usize] > 0 && !node.rack.is_empty() {
         reasons.push(Reason::FewestInRack { role, rack: node.rack.clone(), count: spread.role_in_rack });
     }

@@ -10,8 +10,8 @@ use crate::{Cores, Memory};
 pub struct Inventory {
     /// Machines. Of two with one name the lesser counts, by all fields in their order.
     pub nodes: Vec<Node>,
-    /// Instances that have their place; it is not put in question. One on a node that is not listed takes no room, but
-    /// still counts for where the rest of its owner goes.
+    /// Instances that have their place; it is not put in question. One on a node that is not listed keeps its name, and
+    /// counts for nothing else.
     pub placed: Vec<Placed>,
     /// Instances that want a place. One whose name is taken is refused.
     pub wanted: Vec<Instance>,

@@ -20,6 +20,9 @@ pub struct Owned<'a> {
     pub on_node: BTreeMap<NodeId, Tally>,
     /// In each rack where something of it is, by role.
     pub in_rack: BTreeMap<u32, [u32; ROLES]>,
+    /// How many replicas on the second node follow primaries on the first: so many does the second take over when the first
+    /// dies.
+    behind: BTreeMap<(NodeId, NodeId), u32>,
     on_site: BTreeMap<u32, Weight>,
     kin: BTreeMap<Kin, Vec<Standing<'a>>>,
 }
@@ -99,6 +102,27 @@ impl<'a> Owned<'a> {
         self.on_node.get(&node).copied().unwrap_or_default()
     }
 
+    /// How many of the owner's primaries a node is to take over when another one dies.
+    pub fn behind(&self, primary: NodeId, replica: NodeId) -> u32 {
+        self.behind.get(&(primary, replica)).copied().unwrap_or(0)
+    }
+
+    /// The pairs of primary and replica that an instance on its node makes with its kin.
+    fn pairs(&self, standing: Standing<'a>) -> Vec<(NodeId, NodeId)> {
+        let kin = self.kin(Kin::of(standing.instance)).iter();
+        match standing.instance.role {
+            Role::Primary => {
+                let replicas = kin.filter(|kin| kin.instance.role == Role::Replica);
+                replicas.map(|replica| (standing.node, replica.node)).collect()
+            }
+            Role::Replica => {
+                let primaries = kin.filter(|kin| kin.instance.role == Role::Primary);
+                primaries.map(|primary| (primary.node, standing.node)).collect()
+            }
+            Role::Cache | Role::Proxy | Role::Sentinel => Vec::new(),
+        }
+    }
+
     /// The site where an instance's own shard is for the most part, or else the rest of its owner.
     pub fn home(&self, instance: &Instance, places: &[Place]) -> Option<u32> {
         let mut of_shard: BTreeMap<u32, Weight> = BTreeMap::new();
@@ -117,6 +141,9 @@ impl<'a> Owned<'a> {
     pub(crate) fn put(&mut self, standing: Standing<'a>, place: &Place) {
         let role = standing.instance.role as usize;
         let one = Weight::of(standing.instance);
+        for pair in self.pairs(standing) {
+            *self.behind.entry(pair).or_default() += 1;
+        }
         self.all += 1;
         self.of_role[role] += 1;
         let tally = self.on_node.entry(standing.node).or_default();
@@ -134,6 +161,14 @@ impl<'a> Owned<'a> {
         let kin = self.kin.entry(Kin::of(standing.instance)).or_default();
         let Some(at) = kin.iter().position(|other| *other == standing) else { return };
         kin.remove(at);
+        for pair in self.pairs(standing) {
+            if let Entry::Occupied(mut count) = self.behind.entry(pair) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
         self.all -= 1;
         self.of_role[role] -= 1;
         if let Entry::Occupied(mut tally) = self.on_node.entry(standing.node) {

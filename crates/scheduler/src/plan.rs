@@ -77,7 +77,7 @@ pub enum Reason {
         /// The nearest relation: the shard's primary where there is one.
         than: String,
     },
-    /// Of nodes with room none has fewer of the owner's instances of this role.
+    /// Of the nodes that what was said before leaves, and that have room, none has fewer of the owner's instances of this role.
     FewestOfRole {
         /// The role.
         role: Role,
@@ -86,6 +86,14 @@ pub enum Reason {
     },
     /// Of those, none has fewer of the owner's instances.
     FewestOfOwner {
+        /// How many stood there before.
+        count: u32,
+    },
+    /// Of those, none has fewer replicas of the owner whose primaries are where this one's is: when that node dies, its
+    /// primaries are taken over by several.
+    FewestBehind {
+        /// The primary's node.
+        node: String,
         /// How many stood there before.
         count: u32,
     },
@@ -162,6 +170,9 @@ impl fmt::Display for Reason {
                 write!(f, "fewest {} of its owner ({count})", role.plural())
             }
             Self::FewestOfOwner { count } => write!(f, "fewest instances of its owner ({count})"),
+            Self::FewestBehind { node, count } => {
+                write!(f, "fewest replicas of primaries on {node} ({count})")
+            }
             Self::FewestInRack { role, rack, count } => {
                 write!(f, "rack {rack} has the fewest {} of its owner ({count})", role.plural())
             }

@@ -3,7 +3,7 @@
 use crate::fleet::{Domain, Fleet, OwnerId};
 use crate::index::NodeId;
 use crate::owned::{Kin, Owned, Standing};
-use crate::{Instance, Memory, Node};
+use crate::{Instance, Memory, Node, Role};
 
 /// How good a node is for an instance; the least is the best, by the fields in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub struct Spread {
     pub role_on_node: u32,
     /// The owner's instances on the node.
     pub owner_on_node: u32,
+    /// The owner's replicas on the node whose primaries are where this one's is: the node takes all of them over at once.
+    pub behind_primary: u32,
     /// The owner's instances of the same role in the rack.
     pub role_in_rack: u32,
 }
@@ -128,6 +130,10 @@ impl<'f, 'a> Search<'f, 'a> {
         let tally = self.owned.on(node);
         spread.role_on_node = tally.of_role[role];
         spread.owner_on_node = tally.all;
+        let primary = self.kin.iter().find(|kin| kin.instance.role == Role::Primary);
+        if let Some(primary) = primary.filter(|_| self.instance.role == Role::Replica) {
+            spread.behind_primary = self.owned.behind(primary.node, node);
+        }
         spread.role_in_rack = self.owned.in_rack.get(&place.rack).map_or(0, |roles| roles[role]);
         let memory_left = Memory(free.0.checked_sub(self.instance.memory.0)?);
         Some(Rank { spread, cost: self.fleet.nodes[node as usize].cost, memory_left, node })

@@ -20,7 +20,7 @@ pub struct Refusal {
     pub memory: Memory,
     /// What it needs.
     pub cores: Cores,
-    /// An instance of its name is there already, on this node or in the list of what is wanted. Nothing else is said then.
+    /// An instance of its name is there already: where, in words. Nothing else is said then.
     pub taken: Option<String>,
     /// Each site where it might be, and what stands against each node there. Each node is counted once.
     pub sites: Vec<SiteReport>,

@@ -146,6 +146,50 @@ fn a_node_s_death_costs_as_little_of_a_pool_as_can_be() {
 }
 
 #[test]
+fn a_node_s_primaries_are_taken_over_by_several() {
+    let mut fleet = inventory(racks(4, 256), pool("demo", 0..12, 1, 4));
+    settle(&mut fleet);
+    for dead in ["n1", "n2", "n3", "n4"] {
+        let mut takes_over = BTreeMap::new();
+        for primary in on(&fleet, dead).iter().filter(|i| i.role == Role::Primary) {
+            let replica = fleet
+                .placed
+                .iter()
+                .find(|p| p.instance.role == Role::Replica && p.instance.shard == primary.shard);
+            *takes_over.entry(&replica.expect("a replica").node).or_insert(0) += 1;
+        }
+        assert_eq!(takes_over.into_values().collect::<Vec<_>>(), [1, 1, 1], "when {dead} dies");
+    }
+}
+
+#[test]
+fn racks_and_kin_of_another_site_do_not_count() {
+    // Both racks of site a, and one of site b: a replica for site a still has another rack, which is full.
+    let mut far = node("n9", "r9", 64);
+    far.site = "b".to_owned();
+    let mut wanted = pool("demo", 0..1, 2, 8);
+    wanted[1].constraints.site = Some("b".to_owned());
+    wanted[2].constraints.site = Some("a".to_owned());
+    let mut nodes = vec![node("n1", "r1", 64), node("n2", "r1", 64), node("n3", "r2", 8), far];
+    let replica = wanted.pop().expect("three");
+    let filler = instance("filler", Owner::Standalone("filler".to_owned()), Role::Primary, 0, 4);
+    let mut fleet = inventory(nodes.clone(), vec![replica]);
+    for (instance, node) in wanted.into_iter().chain([filler]).zip(["n1", "n9", "n3"]) {
+        fleet.placed.push(Placed { instance, node: node.to_owned() });
+    }
+    assert_eq!(plan(&Policy::default(), &fleet).refusals.len(), 1);
+
+    // Primaries in a rack of each site: in site a the other rack has fewer.
+    nodes[2].memory = Memory::gib(128);
+    let mut fleet = inventory(nodes, pool("demo", 2..3, 0, 8));
+    for (instance, node) in pool("demo", 0..2, 0, 8).into_iter().zip(["n1", "n9"]) {
+        fleet.placed.push(Placed { instance, node: node.to_owned() });
+    }
+    fleet.wanted[0].constraints.site = Some("a".to_owned());
+    assert_eq!(settle(&mut fleet).decisions[0].node, "n3");
+}
+
+#[test]
 fn primaries_are_spread_over_racks_where_nodes_are_as_good() {
     let nodes: Vec<Node> =
         (0..12).map(|nth| node(&format!("n{nth:02}"), &format!("r{}", nth / 4), 64)).collect();
@@ -284,10 +328,43 @@ fn the_cheapest_and_then_the_tightest_node_is_taken_last_of_all() {
 }
 
 #[test]
+fn the_tightest_node_is_taken_of_all_groups_that_cost_the_same() {
+    let mut nodes = racks(2, 64);
+    nodes[0].group = "large".to_owned();
+    nodes[1].memory = Memory::gib(32);
+    let mut fleet = inventory(nodes, pool("demo", 0..1, 0, 4));
+    assert_eq!(settle(&mut fleet).decisions[0].node, "n2");
+}
+
+#[test]
+fn an_owner_that_is_on_two_sites_grows_where_most_of_it_is() {
+    let mut nodes = racks(4, 64);
+    nodes[2].site = "b".to_owned();
+    nodes[3].site = "b".to_owned();
+    let mut fleet = inventory(nodes, pool("demo", 3..4, 0, 4));
+    for (instance, node) in pool("demo", 0..3, 0, 4).into_iter().zip(["n1", "n3", "n4"]) {
+        fleet.placed.push(Placed { instance, node: node.to_owned() });
+    }
+    let plan = settle(&mut fleet);
+    assert_eq!(plan.decisions[0].reasons[0], Reason::SiteOfOwner { site: "b".to_owned() });
+
+    // A copy of the lesser part's shard goes where its shard is.
+    fleet.wanted = pool("demo", 0..1, 1, 4).split_off(1);
+    assert_eq!(settle(&mut fleet).decisions[0].node, "n2");
+}
+
+#[test]
 fn a_name_is_given_once() {
     let one = instance("x", Owner::Standalone("x".to_owned()), Role::Primary, 0, 1);
     let mut fleet = inventory(racks(2, 64), vec![one.clone(), one.clone()]);
+    fleet.wanted[1].memory = Memory::gib(2);
+    fleet.nodes.push(node("n1", "r9", 1));
     let first = plan(&Policy::default(), &fleet);
+    fleet.wanted.swap(0, 1);
+    fleet.nodes.reverse();
+    assert_eq!(first, plan(&Policy::default(), &fleet), "of two with one name the lesser counts");
+    fleet.wanted.swap(0, 1);
+    fleet.nodes = racks(2, 64);
     assert_eq!((first.decisions.len(), first.refusals.len()), (1, 1));
     fleet.wanted.pop();
     settle(&mut fleet);
