@@ -33,7 +33,12 @@ pub enum Refusal {
 ///
 /// Where a step is refused, later ones about the same object are left out. All others go on: a service in trouble keeps
 /// nobody else waiting. Whoever calls this may die at any point of it.
-pub fn execute(plan: &Plan, store: &dyn Store, runtime: &dyn Runtime, mut watch: impl FnMut(&Planned)) -> Outcome {
+pub fn execute(
+    plan: &Plan,
+    store: &dyn Store,
+    runtime: &dyn Runtime,
+    mut watch: impl FnMut(&Planned),
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut behind: BTreeSet<&ObjectRef> = BTreeSet::new();
     for (number, planned) in (1..).zip(&plan.steps) {

@@ -20,6 +20,8 @@ pub mod redis_version;
 pub mod resource;
 pub mod runtime;
 pub mod service;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod world;
 

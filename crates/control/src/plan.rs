@@ -4,9 +4,9 @@
 //!   World ──▶ placing      instances without a node ──▶ scheduler ──▶ Place
 //!         ──▶ for each standalone and pool:
 //!             deletion     asked for ──▶ Stop, then Release
-//!             membership   Create what is missing, Retire what is too much
-//!             processes    Start what does not run
 //!             leadership   who is each shard's primary ──▶ Tell: primary, replica of, open, close
+//!             membership   Create what is missing, Delete what is too much, Write what is asked otherwise
+//!             processes    Start what does not run
 //!             proxies      what they serve ──▶ Tell
 //!             report       Write what is known
 //! ```
@@ -99,8 +99,9 @@ pub fn plan(world: &World) -> Plan {
     let unplaced = placing::plan(world, &mut plan);
     for service in world.services() {
         let is_kept = service.managed() == Managed::Shoal && !deletion::plan(world, service, &mut plan);
-        if is_kept && membership::plan(world, service, &mut plan) {
+        if is_kept && membership::hold(service, &mut plan) {
             let leadership = leadership::plan(world, service, &mut plan);
+            membership::plan(world, service, &leadership, &mut plan);
             processes::plan(world, service, &leadership, &mut plan);
             proxies::plan(world, service, &leadership, &mut plan);
             report::plan(world, service, leadership, &unplaced, &mut plan);

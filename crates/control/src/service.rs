@@ -2,8 +2,8 @@
 
 use crate::quantity::{Bytes, Cores};
 use crate::resource::{
-    Eviction, InstanceSpec, Kind, Managed, Metadata, ObjectRef, Owner, Persistence, Placement, Pool, PoolSpec,
-    Program, Resource, ServiceStatus, SloClass, Standalone,
+    Eviction, InstanceSpec, Kind, Managed, Metadata, ObjectRef, Owner, Persistence, Placement, Pool,
+    PoolSpec, Program, Resource, ServiceStatus, SloClass, Standalone,
 };
 use shoal_topology::Mode;
 

@@ -44,7 +44,11 @@ pub(super) fn retire(world: &World, seen: Seen<'_>, because: &str, plan: &mut Pl
     if seen.process.is_some() {
         let (name, uid) = (name.to_owned(), object.metadata.uid.0.clone());
         let why = format!("end {name} and remove its data: {because}");
-        return plan.push(about, Step::Stop { name, uid, stop: Stop { grace: GRACE, data: Data::Remove } }, why);
+        return plan.push(
+            about,
+            Step::Stop { name, uid, stop: Stop { grace: GRACE, data: Data::Remove } },
+            why,
+        );
     }
     // A node that is down cannot say what it has: the object stays until it can, or until the node itself is deleted.
     let is_out_of_sight = object.spec.node.as_deref().is_some_and(|node| world.node_down(node).is_some());

@@ -50,7 +50,8 @@ impl Leadership {
 pub(super) fn plan(world: &World, service: &Service, plan: &mut Plan) -> Leadership {
     let mut leadership = Leadership::default();
     let mut members: Vec<Vec<Seen<'_>>> = vec![Vec::new(); usize::from(service.shards())];
-    for seen in world.instances_of(&service.owner()).filter(|seen| seen.object.spec.program == Program::Redis) {
+    for seen in world.instances_of(&service.owner()).filter(|seen| seen.object.spec.program == Program::Redis)
+    {
         let shard = seen.object.spec.shard.map(usize::from);
         if let Some(shard) = shard.and_then(|shard| members.get_mut(shard)) {
             shard.push(seen);
@@ -63,8 +64,7 @@ pub(super) fn plan(world: &World, service: &Service, plan: &mut Plan) -> Leaders
         let shard = Shard { world, members, stored: &stored };
         match shard.successor() {
             Some((next, why)) => {
-                let primary =
-                    Primary { name: next.name().to_owned(), uid: next.object.metadata.uid.clone() };
+                let primary = Primary { name: next.name().to_owned(), uid: next.object.metadata.uid.clone() };
                 let epoch = stored.epoch + 1;
                 leadership.named.push(why);
                 leadership.shards.push(ShardStatus { primary: Some(primary), epoch, ..stored.clone() });
@@ -100,8 +100,9 @@ impl<'a> Shard<'a> {
         let Some(primary) = &self.stored.primary else { return self.first() };
         let Some(named) = self.named() else {
             // Its object is gone, and so, by its finalizer, is its process.
-            let (next, _) = self.fullest(None)?;
-            let why = format!("name {} the primary of {}: {} is gone", next.name(), self.stored.name, primary.name);
+            let Some((next, _)) = self.fullest(None) else { return self.first() };
+            let why =
+                format!("name {} the primary of {}: {} is gone", next.name(), self.stored.name, primary.name);
             return Some((next, why));
         };
         if !named.is_gone() {
@@ -117,7 +118,11 @@ impl<'a> Shard<'a> {
         let comes_back_whole = named.object.spec.persistence == Persistence::Aof
             && exit.is_some_and(|exit| !exit.asked && exit.unasked_in_a_row < RESTARTS_IN_VAIN);
         let (name, shard) = (next.name(), &self.stored.name);
-        let why = format!("name {name} the primary of {shard}: {} has ended, and it has {} keys", named.name(), has.keys);
+        let why = format!(
+            "name {name} the primary of {shard}: {} has ended, and it has {} keys",
+            named.name(),
+            has.keys
+        );
         (!comes_back_whole).then_some((next, why))
     }
 
@@ -125,17 +130,32 @@ impl<'a> Shard<'a> {
     /// must end before another is named. (Were it only left closed, an order to open it that is still on its way could make
     /// it a second primary; an order is for one life.)
     fn came_back_with_less(&self, named: Seen<'a>, says: &RedisSays) -> bool {
-        says.gate == Gate::Closed && self.fullest(Some(named)).is_some_and(|(_, replica)| lacks(says, replica))
+        says.gate == Gate::Closed
+            && self.fullest(Some(named)).is_some_and(|(_, replica)| lacks(says, replica))
+    }
+
+    /// Whether a replica is on its way of which nobody knows yet what it has: where all of a shard starts again at once, the
+    /// primary's data may be the older. One that does not come up, or whose node is down, is not waited for.
+    fn others_may_come(&self) -> bool {
+        let mut others = self.members.iter().filter(|seen| !self.is_hopeless(seen));
+        others.any(|seen| match seen.process.map(|process| &process.phase) {
+            None | Some(Phase::Starting) => true,
+            Some(Phase::Ended(exit)) => exit.unasked_in_a_row < RESTARTS_IN_VAIN,
+            Some(Phase::Running) => seen.redis().is_none_or(|says| says.loading),
+            Some(Phase::Stopping | Phase::Unreachable { .. }) => false,
+        })
+    }
+
+    /// Whether nobody can say when it will serve.
+    fn is_hopeless(&self, seen: &Seen<'_>) -> bool {
+        let node = seen.object.spec.node.as_deref();
+        seen.object.metadata.is_deleted() || node.is_none_or(|node| self.world.node_down(node).is_some())
     }
 
     /// Before there is a primary there is no data: the first that can serve is as good as any. One that may still come
     /// is waited for, so that the lowest ordinal is named where nothing is wrong.
     fn first(&self) -> Option<(Seen<'a>, String)> {
-        let mut members = self.members.iter().filter(|seen| !seen.object.metadata.is_deleted());
-        let is_hopeless = |seen: &Seen<'_>| {
-            seen.object.spec.node.as_deref().is_some_and(|node| self.world.node_down(node).is_some())
-        };
-        let next = *members.find(|seen| !is_hopeless(seen))?;
+        let next = *self.members.iter().find(|seen| !self.is_hopeless(seen))?;
         next.redis().filter(|says| !says.loading)?;
         Some((next, format!("name {} the first primary of {}", next.name(), self.stored.name)))
     }
@@ -154,7 +174,8 @@ impl<'a> Shard<'a> {
     /// Tells the shard's Redis what follows from who is named; where the primary serves comes back.
     fn lead(&self, plan: &mut Plan) -> Option<SocketAddr> {
         let named = self.named();
-        let mut others = self.members.iter().filter(|seen| named.is_none_or(|named| named.name() != seen.name()));
+        let mut others =
+            self.members.iter().filter(|seen| named.is_none_or(|named| named.name() != seen.name()));
         let mut usurped = false;
         for seen in others.clone() {
             if let Some(says) = seen.redis()
@@ -162,7 +183,11 @@ impl<'a> Shard<'a> {
                 && matches!(says.role, Role::Primary { .. })
             {
                 usurped = true;
-                let why = format!("close {}: it takes writes, and is not the primary of {}", seen.name(), self.stored.name);
+                let why = format!(
+                    "close {}: it takes writes, and is not the primary of {}",
+                    seen.name(),
+                    self.stored.name
+                );
                 tell(*seen, says, Change::Close, why, plan);
             }
         }
@@ -174,19 +199,35 @@ impl<'a> Shard<'a> {
         }
         let name = named.name();
         if self.came_back_with_less(named, says) {
-            let why = format!("end {name}: it came back with less than a replica of {} has", self.stored.name);
+            let why =
+                format!("end {name}: it came back with less than a replica of {} has", self.stored.name);
             let stop = Stop { grace: Duration::ZERO, data: Data::Keep };
             let uid = named.object.metadata.uid.0.clone();
             plan.push(named.reference(), Step::Stop { name: name.to_owned(), uid, stop }, why);
             return None;
         }
         if let Role::Replica { .. } = says.role {
-            tell(named, says, Change::Primary, format!("make {name} the primary of {}", self.stored.name), plan);
+            tell(
+                named,
+                says,
+                Change::Primary,
+                format!("make {name} the primary of {}", self.stored.name),
+                plan,
+            );
             return None;
         }
         set_memory(named, says, plan);
+        if says.gate == Gate::Closed && self.others_may_come() {
+            return None;
+        }
         if says.gate == Gate::Closed {
-            tell(named, says, Change::Open, format!("open {name}: it is the primary of {}", self.stored.name), plan);
+            tell(
+                named,
+                says,
+                Change::Open,
+                format!("open {name}: it is the primary of {}", self.stored.name),
+                plan,
+            );
             return None;
         }
         others.by_ref().for_each(|seen| follow(*seen, name, address, plan));
@@ -209,7 +250,13 @@ fn follow(seen: Seen<'_>, primary: &str, address: SocketAddr, plan: &mut Plan) {
             tell(seen, says, Change::ReplicaOf(endpoint(address)), why, plan);
         }
         (Some(Link::Up), Gate::Closed) => {
-            tell(seen, says, Change::Open, format!("open {name} for readers: it has what {primary} has"), plan);
+            tell(
+                seen,
+                says,
+                Change::Open,
+                format!("open {name} for readers: it has what {primary} has"),
+                plan,
+            );
         }
         (Some(_), _) => {}
     }

@@ -1,33 +1,44 @@
 //! Which instances there should be: what is missing is created, what is too much goes, what is asked otherwise is changed.
 
+use super::leadership::Leadership;
 use super::{Plan, Step, deletion};
 use crate::resource::{Instance, InstanceSpec, Program, Resource};
 use crate::service::Service;
 use crate::world::{Seen, World};
 
-/// Plans the instances of a service; returns whether it is held, so that all else may be planned.
-pub(super) fn plan(world: &World, service: &Service, plan: &mut Plan) -> bool {
-    if !service.metadata().finalizers.iter().any(|finalizer| finalizer == deletion::FINALIZER) {
-        let mut held = service.clone();
-        held.metadata_mut().finalizers.push(deletion::FINALIZER.to_owned());
-        let why = format!("hold {} {} until its processes are gone", service.kind(), service.name());
-        plan.push(service.reference(), Step::Write(Box::new(held.into_resource())), why);
-        return false;
+/// Whether a service cannot go before its processes; if it can, that is mended first.
+pub(super) fn hold(service: &Service, plan: &mut Plan) -> bool {
+    if service.metadata().finalizers.iter().any(|finalizer| finalizer == deletion::FINALIZER) {
+        return true;
     }
+    let mut held = service.clone();
+    held.metadata_mut().finalizers.push(deletion::FINALIZER.to_owned());
+    let why = format!("hold {} {} until its processes are gone", service.kind(), service.name());
+    plan.push(service.reference(), Step::Write(Box::new(held.into_resource())), why);
+    false
+}
+
+/// Plans the instances of a service.
+pub(super) fn plan(world: &World, service: &Service, leadership: &Leadership, plan: &mut Plan) {
     let all: Vec<Seen<'_>> = world.instances_of(&service.owner()).collect();
     for shard in 0..service.shards() {
-        let primary = service.status().shards.get(usize::from(shard)).and_then(|shard| shard.primary.as_ref());
+        let primary =
+            service.status().shards.get(usize::from(shard)).and_then(|shard| shard.primary.as_ref());
         let members = all.iter().filter(|seen| {
             seen.object.spec.program == Program::Redis && seen.object.spec.shard == Some(shard)
         });
-        let is_primary = |seen: &Seen<'_>| primary.is_some_and(|primary| primary.name == seen.name());
+        // A shard in trouble loses no copy: the one that is too much may be the one with the data.
+        let serves = leadership.serving.get(usize::from(shard)).is_some_and(|serves| *serves);
+        let stays = |seen: &Seen<'_>| match primary {
+            Some(primary) if serves => primary.name == seen.name(),
+            _ => seen.process.is_some(),
+        };
         let group = Group { world, service, wanted: service.copies() };
-        group.plan(members, is_primary, |ordinal| Some(service.redis_instance(shard, ordinal)), plan);
+        group.plan(members, stays, |ordinal| Some(service.redis_instance(shard, ordinal)), plan);
     }
     let proxies = all.iter().filter(|seen| seen.object.spec.program == Program::Proxy);
     let group = Group { world, service, wanted: service.proxies() };
     group.plan(proxies, |_| false, |ordinal| service.proxy_instance(ordinal), plan);
-    true
 }
 
 /// Instances that are alike but for their ordinal.
@@ -54,7 +65,7 @@ impl Group<'_> {
         }
         staying.sort_by_key(|seen| (!stays(seen), seen.object.spec.ordinal));
         while staying.len() > usize::from(self.wanted) {
-            let Some(seen) = staying.pop() else { break };
+            let Some(seen) = staying.pop_if(|seen| !stays(seen)) else { break };
             deletion::retire(self.world, seen, &format!("{about} needs it no more"), plan);
         }
         for seen in &staying {
@@ -63,10 +74,9 @@ impl Group<'_> {
             }
         }
         // A name is free only when its last bearer is gone: one that is going keeps its ordinal.
-        let is_taken = |ordinal: u16| {
-            going.iter().chain(&staying).any(|seen| seen.object.spec.ordinal == ordinal)
-        };
-        let missing = usize::from(self.wanted) - staying.len();
+        let is_taken =
+            |ordinal: u16| going.iter().chain(&staying).any(|seen| seen.object.spec.ordinal == ordinal);
+        let missing = usize::from(self.wanted).saturating_sub(staying.len());
         for ordinal in (0..u16::MAX).filter(|ordinal| !is_taken(*ordinal)).take(missing) {
             if let Some(spec) = make(ordinal) {
                 self.create(spec, plan);
@@ -85,7 +95,8 @@ impl Group<'_> {
     /// What is asked otherwise than it was. Its node stays its own: [`placing`](super::placing) moves nothing.
     fn change(&self, seen: Seen<'_>, wanted: InstanceSpec, plan: &mut Plan) {
         let (old, name) = (&seen.object.spec, seen.name());
-        let mut new = InstanceSpec { node: old.node.clone(), role: old.role, adopted: old.adopted.clone(), ..wanted };
+        let mut new =
+            InstanceSpec { node: old.node.clone(), role: old.role, adopted: old.adopted.clone(), ..wanted };
         if new == *old {
             return;
         }
@@ -109,7 +120,9 @@ impl Group<'_> {
 
 fn purpose(service: &Service, spec: &InstanceSpec) -> String {
     match spec.shard {
-        Some(shard) => format!("a copy of shard {} of {} {}", service.shard_name(shard), service.kind(), service.name()),
+        Some(shard) => {
+            format!("a copy of shard {} of {} {}", service.shard_name(shard), service.kind(), service.name())
+        }
         None => format!("a {} of {} {}", spec.program.name(), service.kind(), service.name()),
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn plan(world: &World, plan: &mut Plan) -> Unplaced {
     if !world.instances().any(|seen| wants(seen.object)) {
         return Unplaced::new();
     }
-    let services: BTreeMap<_, _> = world.services().iter().map(|service| (service.owner(), service)).collect();
+    let services: BTreeMap<_, _> =
+        world.services().iter().map(|service| (service.owner(), service)).collect();
     let mut inventory = shoal_scheduler::Inventory {
         nodes: world.nodes().map(|node| machine(world, node)).collect(),
         ..Default::default()

@@ -14,12 +14,18 @@ pub(super) fn plan(world: &World, service: &Service, leadership: &Leadership, pl
         let object = seen.object;
         let Some(node) = object.spec.node.as_deref().and_then(|node| world.node(node)) else { continue };
         let is_possible = world.node_down(node.name()).is_none() && world.name_taken_by(object).is_none();
-        if object.metadata.is_deleted() || object.spec.adopted.is_some() || !is_possible || !is_due(world, seen) {
+        if object.metadata.is_deleted()
+            || object.spec.adopted.is_some()
+            || !is_possible
+            || !is_due(world, seen)
+        {
             continue;
         }
         if let Some(start) = starting::start(service, leadership, object, node) {
             let why = match seen.process.map(|process| &process.phase) {
-                Some(Phase::Ended(exit)) => format!("start {} again on {}: {}", seen.name(), node.name(), exit.reason),
+                Some(Phase::Ended(exit)) => {
+                    format!("start {} again on {}: {}", seen.name(), node.name(), exit.reason)
+                }
                 _ => format!("start {} on {}", seen.name(), node.name()),
             };
             plan.push(seen.reference(), Step::Start(Box::new(start)), why);

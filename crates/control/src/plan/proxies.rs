@@ -10,7 +10,9 @@ use crate::world::World;
 pub(super) fn plan(world: &World, service: &Service, leadership: &Leadership, plan: &mut Plan) {
     let Some((epoch, pool)) = starting::served(service, leadership) else { return };
     for seen in world.instances_of(&service.owner()) {
-        let Some(Observed { phase: Phase::Running, says: Says::Proxy(says), .. }) = seen.process else { continue };
+        let Some(Observed { phase: Phase::Running, says: Says::Proxy(says), .. }) = seen.process else {
+            continue;
+        };
         if says.epoch < epoch {
             let (name, uid) = (seen.name().to_owned(), seen.object.metadata.uid.0.clone());
             let why = format!("have {name} serve layout {epoch} in place of {}", says.epoch);

@@ -35,7 +35,8 @@ pub(super) fn plan(
     };
     let generation = service.metadata().generation;
     let is_ready = missing.is_none();
-    let (reason, message) = missing.unwrap_or_else(|| ("Serving", "everything runs, and all shards have a primary".to_owned()));
+    let (reason, message) =
+        missing.unwrap_or_else(|| ("Serving", "everything runs, and all shards have a primary".to_owned()));
     Condition::set(&mut new.conditions, condition(world, is_ready, reason, message.clone(), generation));
     if new != *old {
         let why = match leadership.named.is_empty() {
@@ -70,14 +71,23 @@ fn missing(
         return Some((reason, format!("{running} of {wanted} instances are ready; {message}")));
     }
     if running < wanted {
-        return Some(("Creating", format!("{running} of {wanted} instances are ready; the others are being created")));
+        return Some((
+            "Creating",
+            format!("{running} of {wanted} instances are ready; the others are being created"),
+        ));
     }
     let waiting = leadership.serving.iter().position(|serves| !serves);
-    waiting.map(|shard| ("NoPrimary", format!("shard {} has no primary that serves", leadership.shards[shard].name)))
+    waiting.map(|shard| {
+        ("NoPrimary", format!("shard {} has no primary that serves", leadership.shards[shard].name))
+    })
 }
 
 /// What keeps an instance from doing its work: how far it is, a reason in a word, and a sentence.
-fn trouble(world: &World, seen: Seen<'_>, unplaced: &Unplaced) -> Option<(InstancePhase, &'static str, String)> {
+fn trouble(
+    world: &World,
+    seen: Seen<'_>,
+    unplaced: &Unplaced,
+) -> Option<(InstancePhase, &'static str, String)> {
     let trouble = |phase, reason, message: &str| Some((phase, reason, message.to_owned()));
     let Some(node) = &seen.object.spec.node else {
         let why = unplaced.get(seen.name()).map_or("it is being placed", String::as_str);
@@ -94,7 +104,9 @@ fn trouble(world: &World, seen: Seen<'_>, unplaced: &Unplaced) -> Option<(Instan
         return trouble(InstancePhase::Pending, "Starting", "it is being started");
     };
     match phase {
-        Phase::Starting => trouble(InstancePhase::Starting, "Starting", "it was started and does not answer yet"),
+        Phase::Starting => {
+            trouble(InstancePhase::Starting, "Starting", "it was started and does not answer yet")
+        }
         Phase::Stopping => trouble(InstancePhase::Stopping, "Stopping", "it was told to end"),
         Phase::Ended(exit) => trouble(InstancePhase::Failed, "Ended", &exit.reason),
         Phase::Unreachable { .. } => trouble(InstancePhase::Unknown, "Unreachable", "it does not answer"),
@@ -102,14 +114,20 @@ fn trouble(world: &World, seen: Seen<'_>, unplaced: &Unplaced) -> Option<(Instan
             Says::Silent(Silence::WrongPassword) => {
                 trouble(InstancePhase::Running, "WrongPassword", "it does not know the platform's password")
             }
-            Says::Silent(silence) => trouble(InstancePhase::Starting, "Silent", &format!("it does not answer ({silence:?})")),
-            Says::Redis(says) if says.loading => trouble(InstancePhase::Running, "Loading", "it reads its data from disk"),
+            Says::Silent(silence) => {
+                trouble(InstancePhase::Starting, "Silent", &format!("it does not answer ({silence:?})"))
+            }
+            Says::Redis(says) if says.loading => {
+                trouble(InstancePhase::Running, "Loading", "it reads its data from disk")
+            }
             Says::Redis(says) if says.gate == Gate::Closed => {
                 trouble(InstancePhase::Running, "Closed", "it runs, and nobody may enter yet")
             }
             Says::Redis(says) => match &says.role {
                 Role::Replica { link: Link::Up, .. } | Role::Primary { .. } => None,
-                Role::Replica { .. } => trouble(InstancePhase::Running, "Copying", "it copies its primary's data"),
+                Role::Replica { .. } => {
+                    trouble(InstancePhase::Running, "Copying", "it copies its primary's data")
+                }
             },
             Says::Proxy(_) | Says::Sentinel(_) => None,
         },
@@ -145,7 +163,10 @@ fn instance(world: &World, seen: Seen<'_>, unplaced: &Unplaced, plan: &mut Plan)
         Some((_, reason, message)) => (reason, message),
         None => ("Running", format!("it does its work as {}", object.spec.program.name())),
     };
-    Condition::set(&mut new.conditions, condition(world, is_ready, reason, message.clone(), object.metadata.generation));
+    Condition::set(
+        &mut new.conditions,
+        condition(world, is_ready, reason, message.clone(), object.metadata.generation),
+    );
     if new != *old {
         let mut changed = object.clone();
         changed.status = new;
@@ -168,14 +189,17 @@ fn condition(world: &World, status: bool, reason: &str, message: String, generat
 /// Where clients find it: the proxies of a pool; the primary of a standalone, and its replicas.
 fn endpoints(world: &World, service: &Service, leadership: &Leadership) -> Vec<StatusEndpoint> {
     let mut endpoints = Vec::new();
-    let mut add = |role, address| endpoints.push(StatusEndpoint { role, address: leadership::endpoint(address) });
+    let mut add =
+        |role, address| endpoints.push(StatusEndpoint { role, address: leadership::endpoint(address) });
     if service.as_pool().is_none()
         && let (Some(true), Some(Some(primary))) = (leadership.serving.first(), leadership.addresses.first())
     {
         add(StatusEndpointRole::Primary, *primary);
     }
     for seen in world.instances_of(&service.owner()) {
-        let Some(Observed { phase: Phase::Running, address: Some(address), says, .. }) = seen.process else { continue };
+        let Some(Observed { phase: Phase::Running, address: Some(address), says, .. }) = seen.process else {
+            continue;
+        };
         match (seen.object.spec.program, says) {
             (Program::Proxy, Says::Proxy(_)) => add(StatusEndpointRole::Proxy, *address),
             (Program::Redis, Says::Redis(says)) if service.as_pool().is_none() => {

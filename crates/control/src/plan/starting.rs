@@ -11,7 +11,12 @@ use crate::runtime::{self, Access, NodeRef, ProxyStart, RedisStart, Start, User}
 use crate::service::Service;
 
 /// The start of an instance; none while what it needs is not known, or is written wrongly.
-pub(super) fn start(service: &Service, leadership: &Leadership, object: &Instance, node: &Node) -> Option<Start> {
+pub(super) fn start(
+    service: &Service,
+    leadership: &Leadership,
+    object: &Instance,
+    node: &Node,
+) -> Option<Start> {
     let spec = &object.spec;
     let program = match spec.program {
         Program::Redis => runtime::Program::Redis(RedisStart {
@@ -121,7 +126,8 @@ const fn persistence(persistence: resource::Persistence) -> runtime::Persistence
 const fn eviction(eviction: Option<resource::Eviction>, mode: Mode) -> runtime::Eviction {
     use resource::Eviction as Asked;
     use runtime::Eviction::{
-        AllkeysLfu, AllkeysLru, AllkeysRandom, Noeviction, VolatileLfu, VolatileLru, VolatileRandom, VolatileTtl,
+        AllkeysLfu, AllkeysLru, AllkeysRandom, Noeviction, VolatileLfu, VolatileLru, VolatileRandom,
+        VolatileTtl,
     };
     match (eviction, mode) {
         (Some(Asked::Noeviction), _) | (None, Mode::Storage) => Noeviction,

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use shoal_topology::Endpoint;
 
 use super::{
-    Access, Change, Data, Exit, Gate, Life, Link, NodeDown, NodeRef, Observation, Observed, Phase, Program, ProxySays,
-    RedisSays, Refused, Replica, Role, Runtime, Says, Silence, Start, Stop, Target,
+    Access, Change, Data, Exit, Gate, Life, Link, NodeDown, NodeRef, Observation, Observed, Phase, Program,
+    ProxySays, RedisSays, Refused, Replica, Role, Runtime, Says, Silence, Start, Stop, Target,
 };
 
 /// Processes that are only told of. One thread.
@@ -132,7 +132,10 @@ impl Process {
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let serves = matches!(self.phase, Phase::Running | Phase::Stopping);
-        matches!(self.start.program, Program::Redis(_)) && serves && self.gate == Gate::Open && self.of.is_none()
+        matches!(self.start.program, Program::Redis(_))
+            && serves
+            && self.gate == Gate::Open
+            && self.of.is_none()
     }
 
     fn end(&mut self, now: SystemTime, asked: bool, reason: &str) {
@@ -257,9 +260,13 @@ impl Inner {
     fn stop(&mut self, name: &str, uid: &str, stop: Stop) -> Result<(), Refused> {
         let gone = || Refused::Gone { name: name.to_owned(), uid: uid.to_owned() };
         let now = self.now;
-        let process = self.processes.get_mut(name).filter(|process| process.start.uid == uid).ok_or_else(gone)?;
+        let process =
+            self.processes.get_mut(name).filter(|process| process.start.uid == uid).ok_or_else(gone)?;
         if self.down.contains(&process.start.node.name) {
-            return Err(Refused::NodeDown { node: process.start.node.name.clone(), why: "it is down".to_owned() });
+            return Err(Refused::NodeDown {
+                node: process.start.node.name.clone(),
+                why: "it is down".to_owned(),
+            });
         }
         match process.phase {
             Phase::Ended(_) if stop.data == Data::Remove => {
@@ -305,7 +312,9 @@ impl Runtime for Model {
         let replicas = |of: SocketAddr| {
             let follows = |process: &&Process| process.of == Some(endpoint(of)) && process.link == Link::Up;
             let replicas = inner.processes.values().filter(follows);
-            replicas.map(|process| Replica { address: endpoint(process.address), offset: process.offset }).collect()
+            replicas
+                .map(|process| Replica { address: endpoint(process.address), offset: process.offset })
+                .collect()
         };
         let instances = inner.processes.values().map(|process| Observed {
             name: process.start.name.clone(),
@@ -345,12 +354,18 @@ impl Runtime for Model {
                 _ => Says::Silent(Silence::NotRunning),
             },
         });
-        let down = inner.down.iter().map(|node| NodeDown { node: node.clone(), why: "it does not answer".to_owned() });
+        let down = inner
+            .down
+            .iter()
+            .map(|node| NodeDown { node: node.clone(), why: "it does not answer".to_owned() });
         Ok(Observation { instances: instances.collect(), nodes_down: down.collect() })
     }
 
     fn start(&self, start: &Start) -> Result<(), Refused> {
-        debug_assert!(start.users.iter().any(|user| user.access == Access::Platform), "nobody could speak to it");
+        debug_assert!(
+            start.users.iter().any(|user| user.access == Access::Platform),
+            "nobody could speak to it"
+        );
         let mut inner = self.inner.borrow_mut();
         let lost = inner.lost();
         if lost != Some(false) {
