@@ -9,7 +9,7 @@
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
 mod error;
-mod io;
+pub mod io;
 pub mod quantity;
 pub mod resource;
 pub mod store;
