@@ -8,6 +8,7 @@
 //!
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
+pub mod admission;
 mod error;
 pub mod io;
 pub mod quantity;

@@ -198,6 +198,11 @@ macro_rules! kinds {
                 }
             }
 
+            /// Forgets what is known.
+            pub fn clear_status(&mut self) {
+                match self { $(Resource::$kind(object) => object.status = Default::default()),+ }
+            }
+
             /// Reads one of a kind that is known, from anything that serde reads.
             ///
             /// # Errors
@@ -222,6 +227,19 @@ macro_rules! kinds {
             impl From<Object<$spec>> for Resource {
                 fn from(object: Object<$spec>) -> Self {
                     Resource::$kind(object)
+                }
+            }
+
+            impl<'a> TryFrom<&'a Resource> for &'a Object<$spec> {
+                type Error = &'a Resource;
+
+                /// # Errors
+                /// The object itself, if it is of another kind.
+                fn try_from(resource: &'a Resource) -> Result<Self, &'a Resource> {
+                    match resource {
+                        Resource::$kind(object) => Ok(object),
+                        other => Err(other),
+                    }
                 }
             }
 
