@@ -33,6 +33,10 @@ pub(super) fn check(old: &Resource, new: &Resource, reasons: &mut Remarks) {
 fn check_pool(old: &PoolSpec, new: &PoolSpec, reasons: &mut Remarks) {
     let elsewhere = "keys would lie on other shards; make a new pool and copy";
     fixed(reasons, "spec.tenant", &old.tenant, &new.tenant, "its use counts for that tenant");
+    if old.managed == Managed::Observe {
+        // It says what somebody saw, and may have seen wrongly.
+        return;
+    }
     fixed(
         reasons,
         "spec.mode",
