@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     reason = "reads the repository's files, and a switch from the surroundings"
 )]
+#![expect(clippy::unwrap_used, reason = "a test, with the functions that it is made of")]
 
 use shoal_control::admission::{Request, Stored, Verb, admit};
 use shoal_control::resource::{Declared, Kind, Resource, from_yaml, schema, to_yaml};

@@ -26,7 +26,7 @@ pub trait Spec: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + 
 /// What should be and what is, of one thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, bound(serialize = "S: Spec", deserialize = "S: Spec"))]
-#[schemars(bound = "S: Spec", rename = "{S}")]
+#[schemars(bound = "S: Spec", rename = "{S}Object")]
 pub struct Object<S: Spec> {
     /// `shoal.dev/v1alpha1`.
     pub api_version: ApiVersion,
@@ -213,7 +213,7 @@ macro_rules! kinds {
 
             /// The schema of one kind.
             pub(super) fn schema_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
-                match kind { $(Kind::$kind => generator.subschema_for::<Object<$spec>>()),+ }
+                match kind { $(Kind::$kind => Object::<$spec>::json_schema(generator)),+ }
             }
         }
 
