@@ -1,1 +1,8 @@
 //! What waits, opens files and reads the clock.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is where control waits, opens files and sockets, starts processes, and reads the clock"
+)]
+
+pub mod sqlite;

@@ -8,11 +8,12 @@
 //!
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
+pub mod admission;
 pub mod back_off;
 pub mod credentials;
 mod error;
 pub mod execute;
-mod io;
+pub mod io;
 pub mod plan;
 pub mod quantity;
 pub mod redis_conf;
