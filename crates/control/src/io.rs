@@ -1,1 +1,10 @@
 //! What waits, opens files and reads the clock.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is where control waits, opens files and sockets, starts processes, and reads the clock"
+)]
+
+mod ask;
+pub mod local;
+mod private_file;

@@ -10,7 +10,8 @@
 
 pub mod back_off;
 pub mod credentials;
-mod io;
+pub mod io;
 pub mod redis_conf;
 pub mod redis_version;
+pub mod reply;
 pub mod runtime;
