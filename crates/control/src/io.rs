@@ -8,3 +8,4 @@
 mod ask;
 pub mod local;
 mod private_file;
+pub mod sqlite;

@@ -10,8 +10,14 @@
 
 pub mod back_off;
 pub mod credentials;
+mod error;
 pub mod io;
+pub mod quantity;
 pub mod redis_conf;
 pub mod redis_version;
 pub mod reply;
+pub mod resource;
 pub mod runtime;
+pub mod store;
+
+pub use error::Error;

@@ -242,23 +242,6 @@ fn persistence(persistence: Persistence) -> [(&'static str, &'static str); 3] {
     }
 }
 
-impl Eviction {
-    /// As `maxmemory-policy` has it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Eviction::Noeviction => "noeviction",
-            Eviction::AllkeysLru => "allkeys-lru",
-            Eviction::AllkeysLfu => "allkeys-lfu",
-            Eviction::AllkeysRandom => "allkeys-random",
-            Eviction::VolatileLru => "volatile-lru",
-            Eviction::VolatileLfu => "volatile-lfu",
-            Eviction::VolatileRandom => "volatile-random",
-            Eviction::VolatileTtl => "volatile-ttl",
-        }
-    }
-}
-
 /// The text of a file as it grows.
 struct Lines {
     text: String,

@@ -32,10 +32,9 @@ pub use observed::{
     Says, SentinelSays, Silence, Watched,
 };
 pub use refused::Refused;
-pub use start::{
-    Access, Eviction, Monitor, NodeRef, Persistence, Program, ProxyStart, RedisStart, SentinelStart, Start,
-    User,
-};
+pub use start::{Access, Monitor, NodeRef, Program, ProxyStart, RedisStart, SentinelStart, Start, User};
+
+pub use crate::resource::{Eviction, Persistence};
 
 use std::time::Duration;
 

@@ -17,7 +17,6 @@ mod error;
 mod listen;
 mod pool;
 mod server;
-mod suggest;
 #[cfg(test)]
 mod tests;
 

@@ -1,15 +1,23 @@
-//! Serde for what `hashkit` names by `Display` and `FromStr`; it knows no serde itself.
+//! Serde for what `hashkit` names by `Display` and `FromStr`; it knows no serde itself. For `#[serde(with = …)]`.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::Serializer;
 use std::fmt::Display;
 use std::str::FromStr;
 
-pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+/// As its name.
+///
+/// # Errors
+/// The writer's own.
+pub fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+/// From its name.
+///
+/// # Errors
+/// What `FromStr` says, by the reader.
+pub fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: Display>,
     D: Deserializer<'de>,
@@ -19,20 +27,25 @@ where
 }
 
 /// The same for a value that may be absent.
-pub(crate) mod option {
+pub mod option {
     use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
 
-    pub(crate) fn serialize<T: Display, S: Serializer>(
-        value: &Option<T>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// As its name, or as nothing.
+    ///
+    /// # Errors
+    /// The writer's own.
+    pub fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => serializer.collect_str(value),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    /// From its name, or from nothing.
+    ///
+    /// # Errors
+    /// What `FromStr` says, by the reader.
+    pub fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
     where
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,

@@ -1,9 +1,9 @@
 //! A pool's keys: types, defaults, and what does not go together.
 
 use super::document::{Section, Text, Value};
-use super::suggest::nearest;
 use super::{Error, Listen, Problem, Server};
 use crate::SHARDS_MAX;
+use crate::nearest;
 use shoal_hashkit::{self as hashkit, Distribution, Hash, HashTag};
 use std::collections::BTreeMap;
 use std::fmt;

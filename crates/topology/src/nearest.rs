@@ -2,9 +2,10 @@
 
 /// The nearest of `names` to `given`, if one is near enough to be what was meant: two edits away at
 /// most, or one the beginning of the other, when case, `_` and `-` are left aside.
-pub(super) fn nearest(given: &str, names: &[&'static str]) -> Option<&'static str> {
+#[must_use]
+pub fn nearest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
     let given = bare(given);
-    let close = |name: &&&'static str| {
+    let close = |name: &&&'a str| {
         let name = bare(name);
         let shorter = given.len().min(name.len());
         let distance = distance(&given, &name);
