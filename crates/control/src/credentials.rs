@@ -94,7 +94,24 @@ const SENTINEL_RULES: &[&str] = &[
     "script|kill",
 ];
 
-/// What a user may do, in Redis's words: without `on` or `off`, without passwords, complete (nothing of before stays).
+/// What clients ask a Sentinel: redis-py, ioredis, Jedis, Lettuce and go-redis use no others.
+const SENTINEL_ASKED: &[&str] = &[
+    "ping",
+    "subscribe",
+    "psubscribe",
+    "unsubscribe",
+    "punsubscribe",
+    "client|setname",
+    "sentinel|get-master-addr-by-name",
+    "sentinel|master",
+    "sentinel|masters",
+    "sentinel|replicas",
+    "sentinel|slaves",
+    "sentinel|sentinels",
+];
+
+/// What a user may do at a Redis, in Redis's words: without `on` or `off`, without passwords, complete (nothing of before
+/// stays).
 #[must_use]
 pub fn rules(access: Access, version: RedisVersion) -> Vec<String> {
     let mut rules = Rules { words: Vec::new(), version };
@@ -109,6 +126,27 @@ pub fn rules(access: Access, version: RedisVersion) -> Vec<String> {
         }
         Access::Replica => rules.commands('+', &["psync", "replconf", "ping"]),
         Access::Proxy | Access::Tenant => rules.tenant(),
+    }
+    rules.words
+}
+
+/// What a user may do at a Sentinel, in the same form. Tenants and proxies may ask it where their primaries are, and listen.
+/// (A Sentinel knows no other commands than these few, and does not start with rules that name others: tried on 7.0.)
+#[must_use]
+pub fn sentinel_rules(access: Access, version: RedisVersion) -> Vec<String> {
+    let mut rules = Rules { words: Vec::new(), version };
+    rules.reset();
+    match access {
+        Access::Platform => rules.plain(&["~*", "+@all"]).all_channels(),
+        Access::Sentinel => {
+            rules.commands('+', &["ping", "publish", "client|setname", "sentinel|is-master-down-by-addr"]);
+            rules.plain(&["&__sentinel__:hello"]);
+        }
+        Access::Replica => {}
+        Access::Proxy | Access::Tenant => {
+            rules.commands('+', SENTINEL_ASKED);
+            rules.all_channels();
+        }
     }
     rules.words
 }
@@ -175,50 +213,52 @@ fn publishable() -> Vec<String> {
     patterns
 }
 
-/// The line for one user of `users.acl`. Redis reads no selector's blanks apart there, so that it stands as it is.
-#[must_use]
-pub fn acl_line(user: &User, passwords: &Passwords, gate: Gate, version: RedisVersion) -> String {
-    let mut words = vec!["user".to_owned(), user.name.clone()];
-    words.push(state(user.access, gate).to_owned());
-    words.extend(hashes(passwords));
-    // A file of users describes each from nothing.
-    words.extend(rules(user.access, version));
-    words.join(" ")
+/// Where somebody enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A Redis, whose gate is so.
+    Redis(Gate),
+    /// A Sentinel, which has no gate.
+    Sentinel,
 }
 
-/// `users.acl`: all users, `default` without any right.
+impl Door {
+    fn rules(self, access: Access, version: RedisVersion) -> Vec<String> {
+        match self {
+            Door::Redis(_) => rules(access, version),
+            Door::Sentinel => sentinel_rules(access, version),
+        }
+    }
+
+    const fn state(self, access: Access) -> &'static str {
+        match self {
+            Door::Redis(Gate::Closed) if access.gated() => "off",
+            _ => "on",
+        }
+    }
+}
+
+/// `users.acl`: all users, each from nothing; `default` without any right.
 #[must_use]
-pub fn acl_file(users: &[(User, Passwords)], gate: Gate, version: RedisVersion) -> String {
+pub fn acl_file(users: &[(User, Passwords)], door: Door, version: RedisVersion) -> String {
     let mut text = "user default off resetkeys -@all\n".to_owned();
     for (user, passwords) in users {
-        text.push_str(&acl_line(user, passwords, gate, version));
+        let mut words = vec!["user".to_owned(), user.name.clone(), door.state(user.access).to_owned()];
+        words.extend(hashes(passwords));
+        words.extend(door.rules(user.access, version));
+        text.push_str(&words.join(" "));
         text.push('\n');
     }
     text
 }
 
-/// What follows `ACL SETUSER` so that the user is this, whatever was before. `gate: None` leaves `on` or `off` as it is.
+/// What follows `ACL SETUSER` so that the user is this, whatever was before.
 #[must_use]
-pub fn set_user(
-    user: &User,
-    passwords: &Passwords,
-    gate: Option<Gate>,
-    version: RedisVersion,
-) -> Vec<String> {
-    let mut words = vec![user.name.clone(), "resetpass".to_owned()];
-    words.extend(gate.map(|gate| state(user.access, gate).to_owned()));
+pub fn set_user(user: &User, passwords: &Passwords, door: Door, version: RedisVersion) -> Vec<String> {
+    let mut words = vec![user.name.clone(), "resetpass".to_owned(), door.state(user.access).to_owned()];
     words.extend(hashes(passwords));
-    words.extend(rules(user.access, version));
+    words.extend(door.rules(user.access, version));
     words
-}
-
-/// Whether a user is in, while the gate is so.
-#[must_use]
-pub const fn state(access: Access, gate: Gate) -> &'static str {
-    match (access.gated(), gate) {
-        (true, Gate::Closed) => "off",
-        _ => "on",
-    }
 }
 
 fn hashes(passwords: &Passwords) -> impl Iterator<Item = String> {

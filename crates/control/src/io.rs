@@ -5,4 +5,7 @@
     reason = "this is where control waits, opens files and sockets, starts processes, and reads the clock"
 )]
 
+mod ask;
+pub mod local;
+mod private_file;
 pub mod sqlite;

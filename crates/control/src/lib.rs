@@ -18,6 +18,7 @@ pub mod plan;
 pub mod quantity;
 pub mod redis_conf;
 pub mod redis_version;
+pub mod reply;
 pub mod resource;
 pub mod runtime;
 pub mod service;

@@ -80,8 +80,10 @@ pub struct RedisConf<'a> {
     pub version: RedisVersion,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Its directory.
+    /// Its folder, in which it works and keeps its data.
     pub dir: &'a str,
+    /// The file of users, from Redis 6 on.
+    pub users_file: &'a str,
     /// What replicas give their primary.
     pub replication: Option<&'a Passwords>,
     /// Before Redis 6: the password that stands while the gate is closed.
@@ -96,7 +98,7 @@ pub fn redis_conf(start: &RedisStart, conf: &RedisConf<'_>) -> String {
     let mut lines = Lines::new(conf.address, conf.dir);
     let acl = conf.version.has_acl();
     if acl {
-        lines.add("aclfile", format!("{}/{USERS_FILE}", conf.dir).quoted());
+        lines.add("aclfile", conf.users_file.to_owned().quoted());
     }
     if let Some(closed_by) = conf.closed_by.filter(|_| !acl) {
         lines.add("requirepass", closed_by.preferred().reveal());
@@ -109,6 +111,14 @@ pub fn redis_conf(start: &RedisStart, conf: &RedisConf<'_>) -> String {
             lines.add("masteruser", REPLICA);
         }
         lines.add("masterauth", replication.preferred().reveal());
+    }
+    // By itself a replica connects from any address of the machine, and Sentinel would take that one for its own (7.0).
+    for (since, name) in [(RedisVersion::new(5, 0, 0), "replica"), (RedisVersion::new(3, 2, 2), "slave")] {
+        if conf.version >= since {
+            lines.add(&format!("{name}-announce-ip"), conf.address.ip());
+            lines.add(&format!("{name}-announce-port"), conf.address.port());
+            break;
+        }
     }
     lines.add("maxmemory", start.maxmemory);
     lines.add("maxmemory-policy", start.eviction.name());
@@ -137,7 +147,7 @@ pub fn redis_conf(start: &RedisStart, conf: &RedisConf<'_>) -> String {
 pub fn sentinel_conf(conf: &RedisConf<'_>, peers: Option<(&str, &Passwords)>) -> String {
     let mut lines = Lines::new(conf.address, conf.dir);
     if conf.version.has_channels() {
-        lines.add("aclfile", format!("{}/{USERS_FILE}", conf.dir).quoted());
+        lines.add("aclfile", conf.users_file.to_owned().quoted());
         if let Some((user, passwords)) = peers {
             lines.add("sentinel sentinel-user", user);
             lines.add("sentinel sentinel-pass", passwords.preferred().reveal());
@@ -150,10 +160,7 @@ pub fn sentinel_conf(conf: &RedisConf<'_>, peers: Option<(&str, &Passwords)>) ->
 
 /// What a new Sentinel's own file says; afterwards it is the Sentinel's, and changes go by [`monitor_commands`].
 #[must_use]
-pub fn sentinel_own(
-    monitors: &[(Monitor, Passwords)],
-    renamed: impl Fn(&Monitor) -> Vec<Renamed>,
-) -> Option<String> {
+pub fn sentinel_own(monitors: &[(Monitor, Passwords)]) -> Option<String> {
     let mut text = OWN_FILE_HEAD.to_owned();
     for (monitor, passwords) in monitors {
         let Endpoint::Tcp { host, port } = &monitor.primary else { return None };
@@ -161,9 +168,6 @@ pub fn sentinel_own(
         text.push_str(&format!("sentinel monitor {name} {host} {port} {}\n", monitor.quorum));
         for (key, value) in monitor_settings(monitor, passwords) {
             text.push_str(&format!("sentinel {key} {name} {value}\n"));
-        }
-        for renamed in renamed(monitor) {
-            text.push_str(&format!("sentinel rename-command {name} {} {}\n", renamed.command, renamed.name));
         }
     }
     Some(text)
@@ -235,23 +239,6 @@ fn persistence(persistence: Persistence) -> [(&'static str, &'static str); 3] {
             [("save", "3600 1 300 100 60 10000"), ("appendonly", "no"), ("appendfsync", "no")]
         }
         Persistence::Aof => [("save", "\"\""), ("appendonly", "yes"), ("appendfsync", "everysec")],
-    }
-}
-
-impl Eviction {
-    /// As `maxmemory-policy` has it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Eviction::Noeviction => "noeviction",
-            Eviction::AllkeysLru => "allkeys-lru",
-            Eviction::AllkeysLfu => "allkeys-lfu",
-            Eviction::AllkeysRandom => "allkeys-random",
-            Eviction::VolatileLru => "volatile-lru",
-            Eviction::VolatileLfu => "volatile-lfu",
-            Eviction::VolatileRandom => "volatile-random",
-            Eviction::VolatileTtl => "volatile-ttl",
-        }
     }
 }
 

@@ -33,10 +33,9 @@ pub use observed::{
     Says, SentinelSays, Silence, Watched,
 };
 pub use refused::Refused;
-pub use start::{
-    Access, Eviction, Monitor, NodeRef, Persistence, Program, ProxyStart, RedisStart, SentinelStart, Start,
-    User,
-};
+pub use start::{Access, Monitor, NodeRef, Program, ProxyStart, RedisStart, SentinelStart, Start, User};
+
+pub use crate::resource::{Eviction, Persistence};
 
 use std::time::Duration;
 
@@ -135,7 +134,8 @@ pub enum Change {
     MaxMemory(u64),
     /// These users, with the passwords that stand in their credentials at this moment (rotation), and no others; the gate
     /// stays as it is. Who is known and keeps a valid password is not cut. A Redis, a Sentinel, and a proxy take it; a
-    /// Sentinel also takes the new password of its own user at the Redis that it watches.
+    /// Redis also the password that it gives its primary. What a Sentinel gives the Redis that it watches comes by
+    /// [`Monitor`](Change::Monitor).
     Users(Vec<User>),
     /// A Sentinel: watch this primary; again with other values changes them.
     Monitor(Monitor),
@@ -147,6 +147,8 @@ pub enum Change {
         epoch: u64,
         /// What it serves.
         pool: Box<Pool>,
+        /// As whom it enters its servers from then on. `None`: they ask for nothing.
+        upstream: Option<User>,
     },
 }
 

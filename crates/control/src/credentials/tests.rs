@@ -16,7 +16,7 @@ fn a_file_of_users_holds_hashes_and_no_password() {
         (user(PLATFORM, Access::Platform), passwords("key-to-all\n")),
         (user("tenant-acme", Access::Tenant), passwords("newer\nolder\n")),
     ];
-    let closed = acl_file(&users, Gate::Closed, SEVEN);
+    let closed = acl_file(&users, Door::Redis(Gate::Closed), SEVEN);
     let lines: Vec<&str> = closed.lines().collect();
     assert_eq!(lines[0], "user default off resetkeys -@all");
     assert!(lines[1].starts_with("user shoal-platform on #"), "{}", lines[1]);
@@ -25,7 +25,11 @@ fn a_file_of_users_holds_hashes_and_no_password() {
     for secret in ["key-to-all", "newer", "older"] {
         assert!(!closed.contains(secret), "{secret} stands in the file");
     }
-    let open = acl_file(&users, Gate::Open, SEVEN);
+    assert!(
+        acl_file(&users, Door::Sentinel, SEVEN).contains("user tenant-acme on #"),
+        "a Sentinel has no gate"
+    );
+    let open = acl_file(&users, Door::Redis(Gate::Open), SEVEN);
     assert!(open.contains("user tenant-acme on #"));
 }
 

@@ -11,8 +11,8 @@ use crate::runtime::{Access, ProxyStart, User};
 pub struct ProxyFiles {
     /// The admin port: a unix socket.
     pub admin: String,
-    /// The file with the passwords of a credential.
-    pub credentials: fn(&str) -> String,
+    /// The folder of credentials.
+    pub credentials: String,
 }
 
 /// The configuration of a proxy that serves one pool. It holds no password, but the names of files that do.
@@ -36,7 +36,7 @@ pub fn proxy_yml(start: &ProxyStart, users: &[User], listen: SocketAddr, files: 
     if let Some(timeout) = start.timeout_ms {
         pool.insert("timeout".to_owned(), json!(timeout));
     }
-    let password_file = |user: &User| json!((files.credentials)(&user.credential));
+    let password_file = |user: &User| json!(format!("{}/{}", files.credentials, user.credential));
     if let Some(user) = &start.upstream {
         pool.insert(
             "server_auth".to_owned(),

@@ -24,6 +24,7 @@ fn conf<'a>(version: RedisVersion, replication: &'a Passwords, renamed: &'a [Ren
         version,
         address: "127.0.1.2:7001".parse().unwrap(),
         dir: "/var/lib/a \"b\"",
+        users_file: "/var/lib/users.acl",
         replication: Some(replication),
         closed_by: Some(replication),
         renamed,
@@ -42,7 +43,8 @@ fn a_storage_redis_evicts_nothing_and_a_cache_evicts() {
         "bind 127.0.1.2",
         "port 7001",
         "dir \"/var/lib/a \\\"b\\\"\"",
-        "aclfile \"/var/lib/a \\\"b\\\"/users.acl\"",
+        "aclfile \"/var/lib/users.acl\"",
+        "replica-announce-ip 127.0.1.2",
         "maxmemory 8589934592",
         "maxmemory-policy noeviction",
         "appendonly yes",
@@ -109,7 +111,7 @@ fn a_sentinel_is_told_alike_at_first_and_later() {
             access: Access::Sentinel,
         },
     };
-    let text = sentinel_own(&[(monitor.clone(), one("watch"))], |_| Vec::new()).unwrap();
+    let text = sentinel_own(&[(monitor.clone(), one("watch"))]).unwrap();
     assert!(text.contains("\nsentinel monitor demo-s0 127.0.1.1 7000 2\n"), "{text}");
     assert!(text.contains("\nsentinel auth-pass demo-s0 watch\n"), "{text}");
     let commands = monitor_commands(&monitor, &one("watch"), false).unwrap();
@@ -146,7 +148,7 @@ fn a_proxy_s_configuration_names_files_and_no_password() {
     };
     let tenant =
         User { name: "acme".to_owned(), credential: "demo.tenant".to_owned(), access: Access::Tenant };
-    let files = ProxyFiles { admin: "/d/admin.sock".to_owned(), credentials: |name| format!("/c/{name}") };
+    let files = ProxyFiles { admin: "/d/admin.sock".to_owned(), credentials: "/c".to_owned() };
     let text = proxy_yml(&proxy, &[tenant], "127.0.1.3:7002".parse().unwrap(), &files);
     let read: serde_json::Value = serde_json::from_str(&text).unwrap();
     let pool = &read["pools"][0];

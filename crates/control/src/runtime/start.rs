@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use shoal_topology::{Endpoint, Mode, Pool};
 
+use crate::resource::{Eviction, Persistence};
+
 /// All that a runtime needs to know to start a process, again and again alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
@@ -67,40 +69,6 @@ pub struct RedisStart {
     pub persistence: Persistence,
     /// Further settings by Redis's own names. Those that the platform owns are refused ([`Refused::Invalid`](super::Refused)).
     pub settings: BTreeMap<String, String>,
-}
-
-/// What a Redis does when its memory is full: Redis's own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Eviction {
-    /// A write gets an OOM error.
-    Noeviction,
-    /// The keys least recently used go.
-    AllkeysLru,
-    /// The keys least frequently used go.
-    AllkeysLfu,
-    /// Any keys go.
-    AllkeysRandom,
-    /// Of those that expire, the least recently used go.
-    VolatileLru,
-    /// Of those that expire, the least frequently used go.
-    VolatileLfu,
-    /// Of those that expire, any go.
-    VolatileRandom,
-    /// Of those that expire, the soonest go.
-    VolatileTtl,
-}
-
-/// What a Redis writes to disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Persistence {
-    /// Nothing: a restart is empty.
-    None,
-    /// A snapshot now and then, and at a stop: a crash loses what came since.
-    Rdb,
-    /// Every write, synced each second: a crash loses a second.
-    Aof,
 }
 
 /// What a Sentinel is started with.
