@@ -17,7 +17,8 @@ pub(super) fn plan(world: &World, service: &Service, leadership: &Leadership, pl
             let (name, uid) = (seen.name().to_owned(), seen.object.metadata.uid.0.clone());
             let why = format!("have {name} serve layout {epoch} in place of {}", says.epoch);
             let target = Target { name, uid, life: says.life.clone() };
-            let change = Change::Pool { epoch, pool: Box::new(pool.clone()) };
+            let upstream = Some(starting::proxy(service));
+            let change = Change::Pool { epoch, pool: Box::new(pool.clone()), upstream };
             plan.push(seen.reference(), Step::Tell { target, change }, why);
         }
     }

@@ -6,7 +6,8 @@ use shoal_topology::{Mode, Pool, Shard, ShardState};
 
 use super::leadership::{self, Leadership};
 use crate::credentials::{PLATFORM, REPLICA};
-use crate::resource::{self, Instance, Node, PoolSpec, Program};
+use crate::redis_conf;
+use crate::resource::{Instance, Node, PoolSpec, Program};
 use crate::runtime::{self, Access, NodeRef, ProxyStart, RedisStart, Start, User};
 use crate::service::Service;
 
@@ -23,8 +24,8 @@ pub(super) fn start(
             version: spec.version.clone(),
             mode: spec.mode,
             maxmemory: spec.memory.0,
-            eviction: eviction(spec.eviction, spec.mode),
-            persistence: persistence(spec.persistence),
+            eviction: spec.eviction.unwrap_or_else(|| redis_conf::eviction_default(spec.mode)),
+            persistence: spec.persistence,
             settings: BTreeMap::new(),
         }),
         Program::Proxy => {
@@ -107,36 +108,10 @@ pub(super) fn tenant(service: &Service) -> User {
 }
 
 /// The proxies' user, of the layout that a pool begins with.
-fn proxy(service: &Service) -> User {
+pub(super) fn proxy(service: &Service) -> User {
     user("shoal-proxy-1", format!("{}.proxy-1", service.name()), Access::Proxy)
 }
 
 fn user(name: &str, credential: String, access: Access) -> User {
     User { name: name.to_owned(), credential, access }
-}
-
-const fn persistence(persistence: resource::Persistence) -> runtime::Persistence {
-    match persistence {
-        resource::Persistence::None => runtime::Persistence::None,
-        resource::Persistence::Rdb => runtime::Persistence::Rdb,
-        resource::Persistence::Aof => runtime::Persistence::Aof,
-    }
-}
-
-const fn eviction(eviction: Option<resource::Eviction>, mode: Mode) -> runtime::Eviction {
-    use resource::Eviction as Asked;
-    use runtime::Eviction::{
-        AllkeysLfu, AllkeysLru, AllkeysRandom, Noeviction, VolatileLfu, VolatileLru, VolatileRandom,
-        VolatileTtl,
-    };
-    match (eviction, mode) {
-        (Some(Asked::Noeviction), _) | (None, Mode::Storage) => Noeviction,
-        (Some(Asked::AllkeysLru), _) | (None, Mode::Cache) => AllkeysLru,
-        (Some(Asked::AllkeysLfu), _) => AllkeysLfu,
-        (Some(Asked::AllkeysRandom), _) => AllkeysRandom,
-        (Some(Asked::VolatileLru), _) => VolatileLru,
-        (Some(Asked::VolatileLfu), _) => VolatileLfu,
-        (Some(Asked::VolatileRandom), _) => VolatileRandom,
-        (Some(Asked::VolatileTtl), _) => VolatileTtl,
-    }
 }
