@@ -2,6 +2,7 @@
 
 use crate::admission::Remark;
 use crate::resource::Kind;
+use crate::runtime::Refused;
 use std::path::PathBuf;
 
 /// What goes wrong in the crate.
@@ -156,6 +157,9 @@ pub enum Error {
         /// How it failed.
         reason: String,
     },
+    /// A runtime cannot say what runs.
+    #[error(transparent)]
+    Runtime(#[from] Refused),
     /// A file cannot be made, read or written.
     #[error("{}", .path.display())]
     File {

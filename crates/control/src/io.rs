@@ -8,4 +8,5 @@
 mod ask;
 pub mod local;
 mod private_file;
+pub mod reconciler;
 pub mod sqlite;

@@ -12,6 +12,7 @@ pub mod admission;
 pub mod back_off;
 pub mod credentials;
 mod error;
+pub mod events;
 pub mod execute;
 pub mod io;
 pub mod plan;
