@@ -3,6 +3,7 @@
 use super::leadership::{self, Leadership};
 use super::placing::Unplaced;
 use super::{Plan, Step, starting};
+use crate::quantity::Timestamp;
 use crate::resource::{
     Condition, Credential, InstancePhase, InstanceStatus, Program, READY, Resource, Role as WantedRole,
     ServiceStatus, StatusEndpoint, StatusEndpointRole,
@@ -101,14 +102,20 @@ fn trouble(
         return trouble(InstancePhase::Unknown, "NodeDown", &format!("node {node} is down: {why}"));
     }
     let Some(Observed { phase, says, .. }) = seen.process else {
-        return trouble(InstancePhase::Pending, "Starting", "it is being started");
+        return match world.refused_since(seen.object, Timestamp::default()) {
+            Some(why) => trouble(InstancePhase::Pending, "Refused", why),
+            None => trouble(InstancePhase::Pending, "Starting", "it is being started"),
+        };
     };
     match phase {
         Phase::Starting => {
             trouble(InstancePhase::Starting, "Starting", "it was started and does not answer yet")
         }
         Phase::Stopping => trouble(InstancePhase::Stopping, "Stopping", "it was told to end"),
-        Phase::Ended(exit) => trouble(InstancePhase::Failed, "Ended", &exit.reason),
+        Phase::Ended(exit) => match world.refused_since(seen.object, exit.at.into()) {
+            Some(why) => trouble(InstancePhase::Failed, "Refused", why),
+            None => trouble(InstancePhase::Failed, "Ended", &exit.reason),
+        },
         Phase::Unreachable { .. } => trouble(InstancePhase::Unknown, "Unreachable", "it does not answer"),
         Phase::Running => match says {
             Says::Silent(Silence::WrongPassword) => {
