@@ -9,8 +9,10 @@
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
 pub mod back_off;
+pub mod backup;
 pub mod credentials;
 mod error;
+pub mod host_check;
 pub mod io;
 pub mod quantity;
 pub mod redis_conf;

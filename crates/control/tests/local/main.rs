@@ -7,6 +7,7 @@
     reason = "tests look at the machine, and end where it is not as they need it"
 )]
 
+mod backup;
 mod faults;
 mod gate;
 mod kills;

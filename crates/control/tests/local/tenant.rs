@@ -104,10 +104,14 @@ fn what_is_dangerous_is_refused_when_it_is_tried() {
         "PFDEBUG TODENSE k",
     ] {
         let said = tenant.said(&words.split(' ').collect::<Vec<_>>());
-        // DEBUG is off by itself besides, and some are nobody's in a transaction.
+        // DEBUG and MODULE are off by themselves besides, and some are nobody's in a transaction.
         let no = |said: &str| {
-            let stopped =
-                ["NOPERM", "ERR DEBUG command not allowed", "ERR Command not allowed inside a transaction"];
+            let stopped = [
+                "NOPERM",
+                "ERR DEBUG command not allowed",
+                "ERR MODULE command not allowed",
+                "ERR Command not allowed inside a transaction",
+            ];
             stopped.iter().any(|words| said.starts_with(words))
         };
         assert!(no(&said), "{words}: {said}");

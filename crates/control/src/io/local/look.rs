@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::record::{ProcessId, Record};
 use super::start::renamed;
 use super::{Shared, tell};
-use crate::credentials::{PLATFORM, Passwords};
+use crate::credentials::{PLATFORM, Password, Passwords};
 use crate::io::ask::{End, Question, Where, ask_all};
 use crate::redis_conf;
 use crate::redis_version::RedisVersion;
@@ -132,7 +132,7 @@ impl Shared {
     ) -> Result<Vec<Vec<String>>, Refused> {
         let platform = self.platform(users)?;
         let tries = |passwords: &Passwords, user: Option<&str>| {
-            let auth = |password: &crate::credentials::Password| {
+            let auth = |password: &Password| {
                 let mut words = command(&["AUTH"]);
                 words.extend(user.map(str::to_owned));
                 words.push(password.reveal().to_owned());
@@ -159,6 +159,25 @@ impl Shared {
         let mut gated = users.iter().filter(|user| user.access.gated());
         gated.next().map(|user| self.credentials.get(&user.credential)).transpose()
     }
+}
+
+/// As whom, and by which password, the platform enters an instance whose gate is so.
+pub(super) fn life_password(
+    shared: &Shared,
+    record: &Record,
+    gate: Gate,
+) -> Result<(Option<String>, Password), Refused> {
+    let acl = record.version().is_some_and(RedisVersion::has_acl);
+    let open = if acl || gate == Gate::Closed { None } else { shared.shared_password(&record.users)? };
+    let passwords = match open {
+        Some(open) => Some(open),
+        None => shared.platform(&record.users)?,
+    };
+    let why =
+        || super::start::invalid(&record.start.name, "users", "nobody among them has access `platform`");
+    let password = passwords.ok_or_else(why)?.preferred().clone();
+    let user = redis_conf::user_of(&record.users, Access::Platform).filter(|_| acl);
+    Ok((user.map(|user| user.name.clone()), password))
 }
 
 /// What one instance is asked.
