@@ -12,6 +12,7 @@ mod faults;
 mod gate;
 mod kills;
 mod lives;
+mod proxy;
 mod secrets;
 mod sentinel;
 mod support;

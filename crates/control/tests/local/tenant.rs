@@ -180,7 +180,15 @@ fn nobody_but_the_platform_speaks_to_the_sentinels() {
     // All other channels are theirs, patterns too.
     assert_eq!(tenant.call(&["PUBLISH", "__sentinel", "x"]), Reply::Integer(0));
     assert_eq!(tenant.call(&["PUBLISH", "_", "x"]), Reply::Integer(0));
-    assert!(matches!(tenant.call(&["PSUBSCRIBE", "news.*"]), Reply::Array(_)));
+    let said = tenant.call(&["PSUBSCRIBE", "news.*"]);
+    if world.redis("x").version.starts_with("6.") {
+        assert!(
+            said.error().is_some_and(|words| words.starts_with("NOPERM")),
+            "there the channels have their price"
+        );
+    } else {
+        assert!(matches!(said, Reply::Array(_)), "{said:?}");
+    }
 }
 
 #[test]

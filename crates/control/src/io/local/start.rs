@@ -63,6 +63,9 @@ impl Shared {
         if let Some(exit) = before.as_ref().and_then(|before| before.exit.as_ref()) {
             record.unasked_in_a_row = if exit.asked { 0 } else { exit.unasked_in_a_row };
         }
+        if let Program::Proxy(proxy) = &start.program {
+            record.epoch = proxy.epoch;
+        }
         let command = self.prepare(start, &place, &record, program)?;
         // From here on it may run: the record says so first.
         record.write(&place)?;
