@@ -20,6 +20,7 @@ use crate::backup::{self, BadBackup, FORMAT, MANIFEST, Manifest, ShardBackup};
 use crate::credentials::Password;
 use crate::io::private_file;
 use crate::quantity::Timestamp;
+use crate::redis_version::RedisVersion;
 use crate::runtime::{Observed, Persistence, Program, RedisSays, Refused, Role, Runtime as _, Start};
 
 /// How long a file may not grow: before its first byte a Redis may write a whole snapshot to its own disk.
@@ -120,6 +121,13 @@ impl LocalRuntime {
         };
         if redis.mode == Mode::Cache || start.empty {
             return Err(invalid(name, "empty", "it is to start empty: nothing can be restored into it"));
+        }
+        let (_, version) = self.shared.options.programs.redis(redis.version.as_deref())?;
+        if redis.persistence == Persistence::Aof && version < RedisVersion::new(4, 0, 0) {
+            let why = format!(
+                "Redis {version} reads no snapshot in its log of writes: restore with persistence rdb, or take 4.0"
+            );
+            return Err(invalid(name, "persistence", &why));
         }
         let Some(backup) = manifest.shards.get(shard) else {
             return Err(invalid(name, "shard", &format!("the backup has {} shards", manifest.shards.len())));
