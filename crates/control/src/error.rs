@@ -1,5 +1,6 @@
 //! What goes wrong here, in one enum.
 
+use crate::admission::Remark;
 use crate::resource::Kind;
 use std::path::PathBuf;
 
@@ -76,6 +77,16 @@ pub enum Error {
         kind: Kind,
         /// Its name.
         name: String,
+    },
+    /// What was asked for is not admitted.
+    #[error("{kind} {name} is refused: {}", sentences(.reasons))]
+    Refused {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Every reason that was found.
+        reasons: Vec<Remark>,
     },
     /// There is no store where one should be.
     #[error("there is no store at {}", .path.display())]
@@ -157,4 +168,8 @@ pub enum Error {
 
 fn at(path: &str) -> String {
     if path.is_empty() { String::new() } else { format!("{path}: ") }
+}
+
+fn sentences(reasons: &[Remark]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

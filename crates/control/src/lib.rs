@@ -8,6 +8,7 @@
 //!
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
+pub mod admission;
 pub mod back_off;
 pub mod backup;
 pub mod credentials;

@@ -71,7 +71,7 @@ impl Sum for Bytes {
 impl fmt::Display for Bytes {
     /// The greatest binary unit of which it is a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS[..5].iter().find(|(_, bytes)| self.0 >= *bytes && self.0 % bytes == 0);
+        let unit = UNITS[..5].iter().find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes));
         let (name, bytes) = unit.unwrap_or(&("B", 1));
         f.pad(&format!("{}{name}", self.0 / bytes))
     }

@@ -48,7 +48,7 @@ impl Sum for Cores {
 impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            thousandths if thousandths % 1000 == 0 => f.pad(&(thousandths / 1000).to_string()),
+            thousandths if thousandths.is_multiple_of(1000) => f.pad(&(thousandths / 1000).to_string()),
             thousandths => f.pad(&format!("{thousandths}m")),
         }
     }

@@ -26,7 +26,7 @@ pub trait Spec: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + 
 /// What should be and what is, of one thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, bound(serialize = "S: Spec", deserialize = "S: Spec"))]
-#[schemars(bound = "S: Spec", rename = "{S}")]
+#[schemars(bound = "S: Spec", rename = "{S}Object")]
 pub struct Object<S: Spec> {
     /// `shoal.dev/v1alpha1`.
     pub api_version: ApiVersion,
@@ -198,6 +198,11 @@ macro_rules! kinds {
                 }
             }
 
+            /// Forgets what is known.
+            pub fn clear_status(&mut self) {
+                match self { $(Resource::$kind(object) => object.status = Default::default()),+ }
+            }
+
             /// Reads one of a kind that is known, from anything that serde reads.
             ///
             /// # Errors
@@ -208,7 +213,7 @@ macro_rules! kinds {
 
             /// The schema of one kind.
             pub(super) fn schema_of(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
-                match kind { $(Kind::$kind => generator.subschema_for::<Object<$spec>>()),+ }
+                match kind { $(Kind::$kind => Object::<$spec>::json_schema(generator)),+ }
             }
         }
 
@@ -222,6 +227,19 @@ macro_rules! kinds {
             impl From<Object<$spec>> for Resource {
                 fn from(object: Object<$spec>) -> Self {
                     Resource::$kind(object)
+                }
+            }
+
+            impl<'a> TryFrom<&'a Resource> for &'a Object<$spec> {
+                type Error = &'a Resource;
+
+                /// # Errors
+                /// The object itself, if it is of another kind.
+                fn try_from(resource: &'a Resource) -> Result<Self, &'a Resource> {
+                    match resource {
+                        Resource::$kind(object) => Ok(object),
+                        other => Err(other),
+                    }
                 }
             }
 

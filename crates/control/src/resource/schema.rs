@@ -8,8 +8,12 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let kinds: Vec<Value> =
-        Kind::ALL.iter().map(|kind| Resource::schema_of(*kind, &mut generator).to_value()).collect();
+    let of_kind = |kind: &Kind| {
+        let mut schema = Resource::schema_of(*kind, &mut generator);
+        schema.insert("title".to_owned(), kind.name().into());
+        schema.to_value()
+    };
+    let kinds: Vec<Value> = Kind::ALL.iter().map(of_kind).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shoal's resources",

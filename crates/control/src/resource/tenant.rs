@@ -38,6 +38,7 @@ pub struct Quota {
 /// What is kept for somebody at least, and what they may have at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "BoundsOf{T}")]
 pub struct Bounds<T> {
     /// Kept for this tenant: its siblings cannot use it up. None: nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,11 +54,19 @@ fn a_byte_that_rots_is_named_or_does_no_harm() {
 
 #[test]
 fn a_file_that_ends_early_is_damaged() {
-    let (folder, bytes, _) = sound();
+    let (folder, bytes, expected) = sound();
     let path = folder.path().join("torn.db");
     for length in [0, 1, 99, 100, 1000, 4096, 5000, bytes.len() - 4096, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
-        let error = Sqlite::open(&path).unwrap_err();
+        let error = match Sqlite::open(&path) {
+            // The last page may hold nothing.
+            Ok(store) if length + 4096 >= bytes.len() => {
+                assert_eq!(marks(&store), expected, "{length}");
+                continue;
+            }
+            Ok(_) => panic!("{length} of {} bytes were taken for a store", bytes.len()),
+            Err(error) => error,
+        };
         assert!(matches!(error, Error::StoreDamaged { .. }), "{length}: {error}");
         assert!(error.to_string().contains("restore the last backup"), "{error}");
         // Nothing is made in its place, and the evidence is left.
