@@ -23,6 +23,7 @@ mod old;
 mod password;
 
 pub use old::{Renamed, renamed};
+pub(crate) use password::hex;
 pub use password::{BadPassword, Password, Passwords};
 
 use crate::redis_version::RedisVersion;

@@ -10,10 +10,12 @@
 
 pub mod admission;
 pub mod back_off;
+pub mod backup;
 pub mod credentials;
 mod error;
 pub mod events;
 pub mod execute;
+pub mod host_check;
 pub mod io;
 pub mod plan;
 pub mod quantity;

@@ -232,14 +232,21 @@ pub fn user_of(users: &[User], access: Access) -> Option<&User> {
     users.iter().find(|user| user.access == access)
 }
 
-fn persistence(persistence: Persistence) -> [(&'static str, &'static str); 3] {
+/// In this order: `save ""` forgets the rules of before, the process's own and Redis's defaults, and each further line adds
+/// one. (One line with several rules is Redis 7's alone: 6.2 takes it, and then saves nothing at its end.)
+fn persistence(persistence: Persistence) -> Vec<(&'static str, &'static str)> {
+    let mut lines = vec![("save", "\"\"")];
     match persistence {
-        Persistence::None => [("save", "\"\""), ("appendonly", "no"), ("appendfsync", "no")],
-        Persistence::Rdb => {
-            [("save", "3600 1 300 100 60 10000"), ("appendonly", "no"), ("appendfsync", "no")]
-        }
-        Persistence::Aof => [("save", "\"\""), ("appendonly", "yes"), ("appendfsync", "everysec")],
+        Persistence::None => lines.push(("appendonly", "no")),
+        Persistence::Rdb => lines.extend([
+            ("save", "3600 1"),
+            ("save", "300 100"),
+            ("save", "60 10000"),
+            ("appendonly", "no"),
+        ]),
+        Persistence::Aof => lines.extend([("appendonly", "yes"), ("appendfsync", "everysec")]),
     }
+    lines
 }
 
 /// The text of a file as it grows.

@@ -14,6 +14,7 @@
 //! Which process is an instance's is said by the kernel, not by a file: see `process`. So control may be killed at any
 //! instant of a start: either nobody holds the lock and nothing runs, or somebody does and is found.
 
+mod backup;
 mod exits;
 mod layout;
 mod log_files;
@@ -27,6 +28,7 @@ mod start;
 mod tell;
 mod tend;
 
+pub use backup::read_backup;
 pub use log_files::LogBounds;
 pub use programs::Programs;
 pub use secrets::Credentials;

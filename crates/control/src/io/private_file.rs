@@ -42,6 +42,12 @@ pub(super) fn write_new(path: &Path, text: &[u8]) -> Result<bool, Refused> {
         .map_err(|error| refused(&format!("writing {}", path.display()), path, &error))
 }
 
+/// Gives a file that another program wrote mode 0600, and has it on the disk.
+pub(super) fn write_mode(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    File::open(path)?.sync_all()
+}
+
 /// The text of a file; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Refused> {
     match fs::read_to_string(path) {

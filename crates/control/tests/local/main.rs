@@ -7,10 +7,12 @@
     reason = "tests look at the machine, and end where it is not as they need it"
 )]
 
+mod backup;
 mod faults;
 mod gate;
 mod kills;
 mod lives;
+mod proxy;
 mod secrets;
 mod sentinel;
 mod support;

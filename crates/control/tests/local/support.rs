@@ -37,6 +37,7 @@ pub fn options(dir: &Path) -> LocalOptions {
             redis_servers: vec![
                 std::env::var_os("SHOAL_TEST_REDIS_SERVER").unwrap_or("redis-server".into()).into(),
             ],
+            redis_cli: PathBuf::from("redis-cli"),
             shoal: PathBuf::from("/nonexistent/shoal"),
         },
         ports: 21_000..=21_999,

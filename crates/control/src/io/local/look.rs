@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::record::{ProcessId, Record};
 use super::start::renamed;
 use super::{Shared, tell};
-use crate::credentials::{PLATFORM, Passwords};
+use crate::credentials::{PLATFORM, Password, Passwords};
 use crate::io::ask::{End, Question, Where, ask_all};
 use crate::redis_conf;
 use crate::redis_version::RedisVersion;
@@ -108,10 +108,17 @@ impl Shared {
                     Err(refused) => {
                         Asked { questions: Vec::new(), unaskable: Some(refused.to_string()), auths: 0 }
                     }
-                    Ok(mut commands) => {
-                        let auths = commands.len();
+                    Ok(greeting) => {
                         let platform = self.platform(&record.users).ok().flatten();
-                        commands.extend(questions_of(record, platform.as_ref()));
+                        let asked = questions_of(record, platform.as_ref());
+                        let acl = record.version().is_some_and(RedisVersion::has_acl);
+                        let (commands, auths) = if acl {
+                            ([greeting.clone(), asked].concat(), greeting.len())
+                        } else {
+                            // There a wrong password takes away what a right one gave: all is asked after each.
+                            let one = |auth: &Vec<String>| [vec![auth.clone()], asked.clone()].concat();
+                            (greeting.iter().flat_map(one).collect(), 1)
+                        };
                         let question = Question {
                             at: Where::Tcp(record.address),
                             bytes: request(&commands),
@@ -132,7 +139,7 @@ impl Shared {
     ) -> Result<Vec<Vec<String>>, Refused> {
         let platform = self.platform(users)?;
         let tries = |passwords: &Passwords, user: Option<&str>| {
-            let auth = |password: &crate::credentials::Password| {
+            let auth = |password: &Password| {
                 let mut words = command(&["AUTH"]);
                 words.extend(user.map(str::to_owned));
                 words.push(password.reveal().to_owned());
@@ -161,6 +168,28 @@ impl Shared {
     }
 }
 
+/// As whom, and by which password, the platform enters an instance whose gate is so.
+pub(super) fn life_password(
+    shared: &Shared,
+    record: &Record,
+    gate: Gate,
+) -> Result<(Option<String>, Password), Refused> {
+    let acl = record.version().is_some_and(RedisVersion::has_acl);
+    let open = if acl || gate == Gate::Closed { None } else { shared.shared_password(&record.users)? };
+    let passwords = match open {
+        Some(open) => Some(open),
+        None => shared.platform(&record.users)?,
+    };
+    let why =
+        || super::start::invalid(&record.start.name, "users", "nobody among them has access `platform`");
+    let password = passwords.ok_or_else(why)?.preferred().clone();
+    let user = redis_conf::user_of(&record.users, Access::Platform).filter(|_| acl);
+    Ok((user.map(|user| user.name.clone()), password))
+}
+
+/// Before Redis 6 a Redis is asked for INFO, ROLE, and `maxmemory`, which INFO does not say before 3.2.
+const OLD_QUESTIONS: usize = 3;
+
 /// What one instance is asked.
 struct Asked {
     questions: Vec<Question>,
@@ -177,7 +206,7 @@ fn questions_of(record: &Record, platform: Option<&Passwords>) -> Vec<Vec<String
         let version = record.version().unwrap_or(RedisVersion::new(0, 0, 0));
         commands.push(match version.has_acl() {
             true => command(&["ACL", "LIST"]),
-            false => tell::hidden(&renamed(platform, version), &["CONFIG", "GET", "requirepass"]),
+            false => tell::hidden(&renamed(platform, version), &["CONFIG", "GET", "maxmemory"]),
         });
     }
     commands
@@ -189,15 +218,28 @@ fn decode(record: &Record, asked: &Asked, answers: &[Vec<u8>]) -> Result<Says, S
         Program::Redis(_) | Program::Sentinel(_) => {
             let strange = |error| Silence::Strange(format!("it does not speak RESP: {error}"));
             let replies = Reply::read_all(answers.first().map_or(&[], Vec::as_slice)).map_err(strange)?;
-            let (auths, rest) = replies.split_at_checked(asked.auths).unwrap_or((&replies, &[]));
+            let acl = record.version().is_some_and(RedisVersion::has_acl);
+            let (auths, rest) = if acl {
+                replies.split_at_checked(asked.auths).unwrap_or((&replies, &[]))
+            } else {
+                entered(&replies)
+            };
             let entered = auths.is_empty() || auths.iter().any(|reply| reply.error().is_none());
             match rest {
                 _ if !entered => Err(Silence::WrongPassword),
                 [info] => reply::sentinel_says(info).map(Says::Sentinel),
-                [info, role, users] => {
-                    let acl = record.version().is_some_and(RedisVersion::has_acl);
-                    let gate = if acl { reply::gate_of(users, &record.users) } else { old_gate(auths) };
-                    reply::redis_says(info, role, gate).map(Says::Redis)
+                [info, role, third] => {
+                    let gate = match acl {
+                        true => reply::gate_of(third, &record.users),
+                        false if replies.first().is_some_and(|first| first.error().is_none()) => Gate::Closed,
+                        false => Gate::Open,
+                    };
+                    let mut says = reply::redis_says(info, role, gate)?;
+                    if !acl && let Some([_, limit]) = third.elements() {
+                        says.maxmemory =
+                            limit.text().and_then(|text| text.parse().ok()).unwrap_or(says.maxmemory);
+                    }
+                    Ok(Says::Redis(says))
                 }
                 _ => Err(Silence::Strange("it answered less than it was asked".to_owned())),
             }
@@ -205,12 +247,12 @@ fn decode(record: &Record, asked: &Asked, answers: &[Vec<u8>]) -> Result<Says, S
     }
 }
 
-/// Before Redis 6: closed while the platform's own password is the valid one. It is the first that was tried.
-fn old_gate(auths: &[Reply]) -> Gate {
-    match auths.first() {
-        Some(first) if first.error().is_none() => Gate::Closed,
-        _ => Gate::Open,
-    }
+/// Before Redis 6: the first AUTH that was right, with what was answered behind it. The platform's own password, which is
+/// valid while the gate is closed, was tried first.
+fn entered(replies: &[Reply]) -> (&[Reply], &[Reply]) {
+    let mut tries = replies.chunks(1 + OLD_QUESTIONS);
+    let right = tries.find(|one| one.first().is_some_and(|auth| auth.error().is_none()));
+    right.unwrap_or(&replies[..replies.len().min(1)]).split_at(replies.len().min(1))
 }
 
 fn proxy_says(record: &Record, answers: &[Vec<u8>]) -> Result<Says, Silence> {

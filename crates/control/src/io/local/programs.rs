@@ -19,6 +19,8 @@ pub struct Programs {
     /// Every `redis-server` that may be started, the preferred one first; a name without `/` is looked for in `PATH`. It is
     /// the Sentinel as well.
     pub redis_servers: Vec<PathBuf>,
+    /// `redis-cli`, which fetches backups; `redis-check-rdb` is looked for beside it.
+    pub redis_cli: PathBuf,
     /// This program, for the proxies.
     pub shoal: PathBuf,
 }

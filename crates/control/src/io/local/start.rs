@@ -63,6 +63,9 @@ impl Shared {
         if let Some(exit) = before.as_ref().and_then(|before| before.exit.as_ref()) {
             record.unasked_in_a_row = if exit.asked { 0 } else { exit.unasked_in_a_row };
         }
+        if let Program::Proxy(proxy) = &start.program {
+            record.epoch = proxy.epoch;
+        }
         // From here on it may run: the record says so first.
         let prepared = self.prepare(start, &place, &record, program);
         let prepared = prepared.and_then(|command| record.write(&place).map(|()| command));
@@ -153,6 +156,7 @@ impl Shared {
         match &start.program {
             Program::Redis(redis) => {
                 let version = record.version().unwrap_or(RedisVersion::new(0, 0, 0));
+                one_credential(start, version)?;
                 if start.empty || redis.mode == Mode::Cache {
                     private_file::remove_folder(&data)?;
                 }
@@ -259,6 +263,19 @@ impl Shared {
 /// The passwords of the user with that access.
 pub(super) fn passwords_of(users: &[(User, Passwords)], access: Access) -> Option<&Passwords> {
     users.iter().find(|(user, _)| user.access == access).map(|(_, passwords)| passwords)
+}
+
+/// Before Redis 6 there is one password for all who enter while the gate is open, and replicas among them.
+fn one_credential(start: &Start, version: RedisVersion) -> Result<(), Refused> {
+    let mut gated = start.users.iter().filter(|user| user.access.gated());
+    let Some(first) = gated.next().filter(|_| !version.has_acl()) else { return Ok(()) };
+    let Some(other) = gated.find(|user| user.credential != first.credential) else { return Ok(()) };
+    let why = format!(
+        "Redis {version} knows no users and has one password for all: {} and {} must name one credential, or take Redis 6 \
+         or later",
+        first.name, other.name
+    );
+    Err(invalid(&start.name, "users", &why))
 }
 
 /// What is hidden from everybody but the platform, before Redis 6.

@@ -196,9 +196,15 @@ impl Shared {
         };
         let greeting = self.greeting(&record.users, record.version())?;
         let mut conversation = Conversation::open(record.address, PATIENCE).map_err(silent)?;
-        let auths = conversation.ask(&greeting).map_err(silent)?;
-        if !auths.is_empty() && auths.iter().all(|reply| reply.error().is_some()) {
-            let said = auths.iter().find_map(Reply::error).unwrap_or_default().to_owned();
+        let mut wrong = None;
+        for auth in &greeting {
+            let replies = conversation.ask(std::slice::from_ref(auth)).map_err(silent)?;
+            wrong = replies.iter().find_map(Reply::error).map(str::to_owned);
+            if wrong.is_none() {
+                break;
+            }
+        }
+        if let Some(said) = wrong {
             return Err(answered(&target.name, "the platform's password (AUTH)", &said));
         }
         let mut line = Line { name: &target.name, conversation };
