@@ -282,13 +282,11 @@ fn the_values_of_a_large_mget_pass_through_in_the_order_of_its_keys() {
     let mut replies: BTreeMap<Key, VecDeque<u8>> = BTreeMap::new();
     let value = |key: &[u8]| vec![*key.last().unwrap(); 4 * MIB];
     while let Some(upstream) = engine.poll_upstream() {
-        let output = take(&mut engine, upstream);
-        let mut args = Vec::new();
-        parse_request(&output, &RequestLimits::default(), &mut args).unwrap();
+        let words = take_request(&mut take(&mut engine, upstream)).unwrap();
         let mut reply = Vec::new();
-        encode::array_len(&mut reply, args.len() - 1);
-        for word in &args[1..] {
-            encode::bulk(&mut reply, &value(word.of(&output)));
+        encode::array_len(&mut reply, words.len() - 1);
+        for word in &words[1..] {
+            encode::bulk(&mut reply, &value(word));
         }
         replies.insert(upstream, reply.into());
     }

@@ -18,7 +18,7 @@ struct World {
     wires: BTreeMap<Key, Link>,
     /// Sent by the client and not taken by the proxy; sent to the client and not read.
     to_proxy: VecDeque<u8>,
-    to_client: VecDeque<u8>,
+    to_client: Vec<u8>,
     /// The keys whose values the replies to come hold; none for a write.
     asked: VecDeque<Vec<Vec<u8>>>,
     copies: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -60,7 +60,7 @@ impl World {
             data: BTreeMap::new(),
             wires: BTreeMap::new(),
             to_proxy: VecDeque::new(),
-            to_client: VecDeque::new(),
+            to_client: Vec::new(),
             asked: VecDeque::new(),
             copies: BTreeMap::new(),
             chance: Random::seeded(seed.wrapping_add(99)),
@@ -161,16 +161,10 @@ impl World {
     }
 
     fn serve(&mut self, wire: Key) {
-        let mut args = Vec::new();
         loop {
             let Some(link) = self.wires.get_mut(&wire) else { return };
-            let Ok(Parsed::Request { len, .. }) =
-                parse_request(&link.to_server, &RequestLimits::default(), &mut args)
-            else {
-                return;
-            };
-            let bytes: Vec<u8> = link.to_server.drain(..len).collect();
-            let words: Vec<&[u8]> = args.iter().map(|span| span.of(&bytes)).collect();
+            let Some(words) = take_request(&mut link.to_server) else { return };
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let mut reply = Vec::new();
             match words[..] {
                 [b"HELLO", b"3"] => reply.extend(b"%0\r\n"),
@@ -219,16 +213,13 @@ impl World {
             }
             while let Some(key) = self.engine.poll_session() {
                 let output = self.engine.session_output(key).to_vec();
-                self.to_client.extend(&output);
+                self.to_client.extend_from_slice(&output);
                 self.engine.handle_session_sent(key, output.len());
             }
             while let Some(action) = self.engine.poll_action() {
                 match action {
                     Action::Connect(upstream) => {
-                        let shard = match self.engine.upstream_endpoint(upstream).unwrap() {
-                            Endpoint::Tcp { port, .. } => usize::from(*port) - 7000,
-                            Endpoint::Unix { path } => panic!("{path}"),
-                        };
+                        let shard = shard_at(self.engine.upstream_endpoint(upstream).unwrap());
                         self.wires.insert(upstream, Link { shard, ..Link::default() });
                         self.engine.handle_upstream_connected(upstream);
                     }
@@ -245,10 +236,7 @@ impl World {
 
     /// The client reads: it keeps what it is given, and forgets what it is told to forget.
     fn read(&mut self) {
-        loop {
-            let bytes = self.to_client.make_contiguous();
-            let Ok(Fed::Frame { len, .. }) = Delimiter::new().feed(bytes) else { return };
-            let frame: Vec<u8> = self.to_client.drain(..len).collect();
+        while let Some(frame) = take_reply(&mut self.to_client) {
             if frame == INVALIDATE_ALL {
                 self.copies.clear();
                 self.invalidated += 1;
