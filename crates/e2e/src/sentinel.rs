@@ -26,7 +26,7 @@ impl Sentinel {
     /// Starts one that watches `primary`, with this quorum, and holds it for dead after `down_after_ms`.
     ///
     /// # Panics
-    /// When it does not answer within the deadline.
+    /// When it is not installed, or does not answer within the deadline on any of the ports that are tried.
     #[must_use]
     pub fn start(workplace: &Workplace, primary: SocketAddr, quorum: usize, down_after_ms: u64) -> Self {
         let mut log = String::new();
@@ -76,7 +76,7 @@ impl Sentinel {
         self.process.kill();
     }
 
-    /// Starts it again with what it had written down.
+    /// Starts it again on the same port with what it had written down.
     ///
     /// # Panics
     /// When it does not answer within the deadline.
@@ -137,8 +137,7 @@ impl Watched {
             &["--replicaof", &format!("127.0.0.1 {port}"), "--repl-diskless-sync-delay", "0"],
         );
         wait::until("the replica to have synced", || {
-            let said = String::from_utf8_lossy(&replica.client().call(&["INFO", "replication"])).into_owned();
-            said.contains("master_link_status:up").then_some(())
+            replica.client().info("master_link_status").filter(|status| status == "up").map(drop)
         });
         let sentinels: Vec<Sentinel> =
             (0..3).map(|_| Sentinel::start(workplace, primary.addr(), 2, down_after_ms)).collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use shoal_e2e::raw_client::encode;
+use shoal_e2e::raw_client::{encode, words};
 use shoal_e2e::sharded::Sharded;
 use shoal_e2e::{OwnPool, RawClient, RedisServer, Workplace, wait};
 
@@ -11,10 +11,6 @@ const ALL: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 fn pool() -> Sharded {
     Sharded::start(4, 2, 16, |addrs| OwnPool::storage("demo", addrs).key("hash_tag", "\"{}\""))
-}
-
-fn words(line: &str) -> Vec<&str> {
-    line.split(' ').collect()
 }
 
 fn invalidated(key: &str) -> Vec<u8> {
@@ -254,10 +250,8 @@ fn resp2_ends_it_and_so_does_the_end_of_the_session() {
     let all = pool();
     let tracking = || -> usize {
         let counts = all.servers.iter().map(|server| {
-            let info = server.client().call(&["INFO", "clients"]);
-            let info = String::from_utf8(info).unwrap();
-            let line = info.lines().find_map(|line| line.strip_prefix("tracking_clients:")).unwrap();
-            line.parse::<usize>().unwrap()
+            let count = server.client().info("tracking_clients");
+            count.and_then(|count| count.parse::<usize>().ok()).expect("a number")
         });
         counts.sum()
     };

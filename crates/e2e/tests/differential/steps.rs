@@ -391,20 +391,12 @@ fn push_to_blocked(world: &mut World, chance: &mut Chance, who: usize) {
     world.clients[who].ours.send_command(&waiting.words);
     world.clients[who].theirs.send_command(&waiting.words);
     wait::until("one to block", || {
-        let sum: usize = world.shards.servers.iter().map(blocked).sum();
-        (blocked(&world.plain) == 1 && sum == 1).then_some(())
+        let sum: usize = world.shards.servers.iter().map(RedisServer::blocked).sum();
+        (world.plain.blocked() == 1 && sum == 1).then_some(())
     });
     world.ask(other, &[of_tag(push_form)], false);
     let (theirs, ours) = (world.theirs(who), world.ours(who));
     world.compare(How::Exact, &ours, &theirs);
-}
-
-/// How many clients of a server are in a blocking command.
-fn blocked(server: &RedisServer) -> usize {
-    let mut client: RawClient = server.client();
-    let info = String::from_utf8_lossy(&client.call(&["INFO", "clients"])).into_owned();
-    let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).expect("the line");
-    line.trim().parse().expect("a number")
 }
 
 /// Blocking commands that find something, or give up.
