@@ -1,9 +1,11 @@
 //! No secret is told to anybody who looks, and hostile handshakes get nowhere.
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::Output;
 
 use shoal_e2e::raw_client::encode;
+use shoal_e2e::startup::run;
 use shoal_e2e::{Proxy as _, RawClient, ShoalProxy, wait};
 
 use crate::rig::{Rig, say};
@@ -18,6 +20,10 @@ fn check(text: &str, place: &str) {
     for secret in ["swordfish", HASH, &HASH[..16]] {
         assert!(!text.contains(secret), "{place} tells {secret}:\n{text}");
     }
+}
+
+fn check_config(file: &Path) -> Output {
+    run(&ShoalProxy::program(), &["proxy", "--check", "--config", &file.to_string_lossy()])
 }
 
 #[test]
@@ -69,10 +75,7 @@ fn no_secret_is_shown_anywhere() {
         ("name: app", config.replace("name: app", "name: app, password: swordfish")),
     ] {
         let file = rig.private("wrong.yml", &wrong);
-        let said = Command::new(ShoalProxy::program())
-            .args(["proxy", "--check", "--config", &file.to_string_lossy()])
-            .output()
-            .expect("run the proxy");
+        let said = check_config(&file);
         let text =
             format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
         assert_eq!(said.status.success(), right == config, "{right}: {text}");
@@ -83,10 +86,7 @@ fn no_secret_is_shown_anywhere() {
     check(&rig.proxy.log(), "the log");
     // A password that everybody may read is not taken.
     let open = rig.workplace.write("open.yml", &config);
-    let said = Command::new(ShoalProxy::program())
-        .args(["proxy", "--check", "--config", &open.to_string_lossy()])
-        .output()
-        .expect("run the proxy");
+    let said = check_config(&open);
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(!said.status.success() && text.contains("chmod 600"), "{text}");
     check(&text, "a refusal");

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use shoal_e2e::process::Process;
+use shoal_e2e::startup::{errors, run};
 use shoal_e2e::tls::{Authority, Identity};
 use shoal_e2e::{OwnPool, OwnProxy, Proxy, RawClient, RedisServer, ShoalProxy, Workplace, ports, wait};
 
@@ -270,9 +270,7 @@ fn a_configuration_that_cannot_be_right_is_refused_by_name() {
 
 fn check(workplace: &Workplace, yml: &str) -> String {
     let file = workplace.write("proxy.yml", yml);
-    let args = ["proxy", "--check", "--config", &file.to_string_lossy()];
-    let mut process = Process::start(&ShoalProxy::program(), &args, &file.with_file_name("log"));
-    let status = wait::until("the check to end", || process.ended());
-    assert!(!status.success(), "it is refused");
-    process.log()
+    let said = run(&ShoalProxy::program(), &["proxy", "--check", "--config", &file.to_string_lossy()]);
+    assert!(!said.status.success(), "it is refused");
+    errors(&said)
 }
