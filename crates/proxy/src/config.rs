@@ -19,6 +19,7 @@ mod durability;
 mod nutcracker;
 mod sentinels;
 mod tls;
+mod yaml;
 
 use access::{AccessEntry, LimitsEntry, ServerAuthEntry, UserEntry};
 
@@ -223,15 +224,7 @@ pub struct ProxyConfig {
 /// [`Error::Config`] with the line and what is wrong there.
 pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConfig, Error> {
     let refuse = |reason: String| Error::Config { path: path.to_owned(), reason };
-    // An error says where, and shows of the file no more than a key: there may be a password on the line.
-    let unshown = serde_saphyr::options! { with_snippet: false };
-    let file: ProxyFile = serde_saphyr::from_str_with_options(text, unshown).map_err(|error| {
-        let line = error.location().and_then(|place| usize::try_from(place.line()).ok());
-        refuse(match line.and_then(|line| key_of(text, line)) {
-            Some(key) => format!("{error}: {key}"),
-            None => error.to_string(),
-        })
-    })?;
+    let file: ProxyFile = yaml::read(text).map_err(refuse)?;
     if file.pools.is_empty() {
         return Err(refuse("there are no pools: write at least one under `pools`".to_owned()));
     }
@@ -281,13 +274,6 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
         hand_over: file.hand_over.map(|socket| folder.join(socket)),
         drain_timeout: file.drain_timeout.map_or(DRAIN_TIMEOUT, Duration::from_millis),
     })
-}
-
-/// The key that the line of this number begins with, if it does.
-fn key_of(text: &str, line: usize) -> Option<&str> {
-    let line = text.lines().nth(line.checked_sub(1)?)?;
-    let (key, _) = line.trim_start_matches([' ', '-']).split_once(':')?;
-    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(key)
 }
 
 impl PoolEntry {
