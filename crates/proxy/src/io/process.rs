@@ -244,10 +244,11 @@ impl Serving {
     fn go_over(&mut self, settings: Settings) -> Outcome {
         let mut next = settings.pools;
         for pool in &mut next {
-            if let Some(old) = self.pools.iter().find(|old| old.pool.name == pool.pool.name) {
+            let old = self.pools.iter().find(|old| old.pool.name == pool.pool.name);
+            if let Some(old) = old {
                 pool.access.follow(&old.access);
-                pool.inherit_primaries(old);
             }
+            pool.inherit_primaries(old.map(|old| &**old));
         }
         let pools: Vec<Arc<PoolSettings>> = next.into_iter().map(Arc::new).collect();
         let listeners = self.listeners_for(&pools)?;
@@ -266,6 +267,7 @@ impl Serving {
             inbox.post(Message::Reconfigure(Box::new(pools)));
         }
         self.current.set(Observed::new(&pools, &health, stats.clone(), self.epoch));
+        self.doubts.wake();
         let done = format!(
             "{} pools, {} shards",
             pools.len(),
@@ -279,10 +281,15 @@ impl Serving {
         Ok(done)
     }
 
-    /// Tells all workers that a shard has another primary, or none. A reload may have removed it meanwhile.
+    /// Tells all workers that a shard has another primary, or none. A reload may have removed it meanwhile, or put another one
+    /// in its place, of whose primary this says nothing.
     pub(super) fn switch(&mut self, switch: Switch) {
         let Some(place) = self.pools.iter().position(|pool| pool.pool.name == switch.pool) else { return };
         let Some(shard) = self.pools[place].shard_named(&switch.shard) else { return };
+        let followed = self.pools[place].followed(shard);
+        if !followed.is_some_and(|followed| Arc::ptr_eq(&followed.status, &switch.status)) {
+            return;
+        }
         let (primary, at) = match &switch.change {
             Change::Stop => (Primary::Switching, None),
             Change::Unknown => (Primary::Unknown, None),
@@ -381,3 +388,6 @@ fn seed_from_time() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs() as u32 ^ now.subsec_nanos()
 }
+
+#[cfg(test)]
+mod tests;
