@@ -27,6 +27,7 @@ use crate::time::Time;
 use links::{Answered, Links, Target};
 
 mod links;
+mod look_ups;
 pub mod status;
 
 /// How long the thread sleeps at most.

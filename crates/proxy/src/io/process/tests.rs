@@ -71,3 +71,56 @@ fn requests_wait_where_a_reload_gives_a_shard_to_sentinels() {
     // At the start clients wait outside instead.
     assert_eq!(settings(folder.path(), ONE).pools[0].primary(0), Primary::Unknown);
 }
+
+#[test]
+fn a_reload_changes_the_permissions_of_a_socket_that_is_listened_on() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let with = |mode| {
+        let mut settings = settings(folder.path(), "address: '127.0.0.1:7'");
+        let path = folder.path().join("socket").display().to_string();
+        settings.pools[0].listen = crate::settings::Listen::Unix { path, mode };
+        settings
+    };
+    let mode = || std::fs::metadata(folder.path().join("socket")).unwrap().permissions().mode() & 0o777;
+    let mut serving = serve(with(Some(0o600)));
+    assert_eq!(mode(), 0o600);
+    serving.go_over(with(Some(0o660))).unwrap();
+    assert_eq!(mode(), 0o660);
+    serving.go_over(with(None)).unwrap();
+    assert_eq!((mode(), serving.listeners.len()), (0o660, 1));
+    serving.stop();
+}
+
+#[test]
+fn an_address_that_is_taken_may_be_ones_own_written_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut serving = serve(settings(folder.path(), "address: '127.0.0.1:7'"));
+    let mut other = settings(folder.path(), "address: '127.0.0.1:7'");
+    let port = taken.local_addr().unwrap().port();
+    other.pools[0].listen = crate::settings::Listen::Tcp { host: "127.0.0.1".to_owned(), port };
+    let why = serving.go_over(other).unwrap_err();
+    assert!(why.contains("write it as before, or restart"), "{why}");
+    serving.stop();
+}
+
+#[test]
+fn clients_who_come_in_a_crowd_do_not_keep_the_main_thread_from_everything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path(), "address: '127.0.0.1:7'");
+    let pools: Vec<Arc<PoolSettings>> = settings.pools.into_iter().map(Arc::new).collect();
+    let place = places(&pools).next().unwrap();
+    let listener = Listener::bind(place, &mut Inherited::default()).unwrap();
+    let path = folder.path().join("socket");
+    let crowd: Vec<_> =
+        (0..300).map(|_| std::os::unix::net::UnixStream::connect(&path).expect("room to wait")).collect();
+    let inboxes = [Arc::new(Inbox::new().unwrap())];
+    let mut reserve = None;
+    listener.accept(&inboxes, usize::MAX, &mut reserve);
+    assert_eq!(inboxes[0].sessions(), 256);
+    listener.accept(&inboxes, usize::MAX, &mut reserve);
+    assert_eq!(inboxes[0].sessions(), crowd.len());
+    drop(inboxes[0].take());
+    assert_eq!(inboxes[0].sessions(), 0, "who is not taken is not counted");
+}
