@@ -6,7 +6,7 @@
 use shoal_resp::encode;
 use shoal_resp::request::Span;
 
-use crate::access::{Over, WrongPassword};
+use crate::access::{DEFAULT_USER, Over, WrongPassword};
 use crate::buffer::BufferPool;
 use crate::session::{Phase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
@@ -162,7 +162,7 @@ fn text(bytes: &[u8], limit: usize) -> String {
 
 fn auth(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {
     let (user, password) = match words {
-        [_, password] => (&b"default"[..], *password),
+        [_, password] => (DEFAULT_USER.as_bytes(), *password),
         [_, user, password] => (*user, *password),
         _ => return encode::error(out, "ERR syntax error"),
     };

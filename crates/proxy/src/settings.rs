@@ -14,6 +14,14 @@ use crate::replication::WRITE_LANES;
 use crate::server_auth::ServerAuth;
 use crate::tls::{ListenTls, ServerTls};
 
+/// Whether both are one socket: a unix socket is its path, whatever permissions it is to have.
+pub fn is_same_place(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Unix { path: one, .. }, Listen::Unix { path: other, .. }) => one == other,
+        _ => one == other,
+    }
+}
+
 /// Everything that a proxy process is told.
 #[derive(Clone, Debug)]
 pub struct Settings {

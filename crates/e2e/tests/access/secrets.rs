@@ -73,6 +73,9 @@ fn no_secret_is_shown_anywhere() {
             ),
         ),
         ("name: app", config.replace("name: app", "name: app, password: swordfish")),
+        ("server_auth", config.replace("{password: ", "{user: shoal, password:")),
+        ("rules", config.replace("rules: 'on #", "rules:'on #")),
+        ("password: ", config.replace(&format!("password: {POOLS_OWN}"), "password: #swordfish")),
     ] {
         let file = rig.private("wrong.yml", &wrong);
         let said = check_config(&file);

@@ -159,14 +159,17 @@ mod tests {
             ("10.0.0.2:1", true)
         );
         let mut again = pool("storage", &["name: a, address: '10.0.0.9:1'", one]).unwrap();
-        again.inherit_primaries(&known);
+        again.inherit_primaries(Some(&known));
         assert_eq!(
             (again.primary(1), again.pool.shards[1].primary.to_string().as_str()),
             (Primary::Known, "10.0.0.2:1")
         );
         let mut other = pool("storage", &["name: m, sentinels: ['s:1'], master_name: n"]).unwrap();
-        other.inherit_primaries(&known);
-        assert_eq!(other.primary(0), Primary::Unknown, "another primary is meant");
+        other.inherit_primaries(Some(&known));
+        assert_eq!(other.primary(0), Primary::Switching, "another primary is meant");
+        let mut first = pool("storage", &[one]).unwrap();
+        first.inherit_primaries(None);
+        assert_eq!(first.primary(0), Primary::Switching, "requests wait for the first word");
         assert!(pool("storage", &["address: '10.0.0.9:1'"]).unwrap().followed.is_empty());
     }
 

@@ -110,12 +110,21 @@ impl Engine {
 
     /// Sessions follow their users by name to another configuration.
     pub(super) fn carry_access(&mut self, before: &[Pool], successor: &[Option<usize>]) {
+        let heirs: Vec<Vec<Option<u16>>> = before
+            .iter()
+            .zip(successor)
+            .map(|(old, now)| match now {
+                Some(now) => self.pools[*now].settings.access.heirs(&old.settings.access),
+                None => Vec::new(),
+            })
+            .collect();
         for key in self.sessions.keys() {
             let Some(session) = self.sessions.get_mut(key) else { continue };
+            let heirs = heirs.get(session.pool).map_or(&[][..], Vec::as_slice);
             let Some(old) = before.get(session.pool) else { continue };
             let Some(index) = successor.get(session.pool).copied().flatten() else { continue };
             let settings = self.pools[index].settings.clone();
-            match session.follow_access(&old.settings.access, &settings.access) {
+            match session.follow_access(&old.settings.access, &settings.access, heirs) {
                 Followed::Same => {}
                 Followed::Gone => self.end_session(key),
                 Followed::Changed => {

@@ -15,8 +15,9 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use shoal_resp::encode;
 use shoal_topology::Endpoint;
 
+use super::look_ups::LookUps;
 use crate::following::Whom;
-use crate::io::worker::open_tcp;
+use crate::io::worker::{open_tcp, words};
 use crate::returning::reply::Reply;
 use crate::server_auth::{ServerAuth, Tries};
 
@@ -62,6 +63,7 @@ pub struct Links {
     answers: VecDeque<Answered>,
     messages: VecDeque<(Target, Option<String>)>,
     resolved: (Sender<Resolved>, Receiver<Resolved>),
+    look_ups: LookUps,
     bell: Arc<OwnedFd>,
     scratch: Box<[u8]>,
     next_link: u64,
@@ -71,8 +73,8 @@ pub struct Links {
     last_failure: String,
 }
 
-/// A link's number, and the addresses of its name.
-type Resolved = (u64, Result<Vec<SocketAddr>, String>);
+/// A name with its port, and its addresses.
+type Resolved = ((String, u16), Result<Vec<SocketAddr>, String>);
 
 struct Link {
     number: u64,
@@ -112,6 +114,7 @@ impl Links {
             answers: VecDeque::new(),
             messages: VecDeque::new(),
             resolved: channel(),
+            look_ups: LookUps::default(),
             bell,
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             next_link: 0,
@@ -199,8 +202,10 @@ impl Links {
         let mut rung = [0; 8];
         // Nothing to read means that nobody rang.
         let _ = rustix::io::read(self.bell.as_fd(), &mut rung);
-        while let Ok((number, addresses)) = self.resolved.1.try_recv() {
-            self.handle_resolved(number, addresses);
+        while let Ok((name, addresses)) = self.resolved.1.try_recv() {
+            for number in self.look_ups.end(&name) {
+                self.handle_resolved(number, addresses.clone());
+            }
         }
         for number in ready {
             if let Some(place) = self.links.iter().position(|link| link.number == number) {
@@ -237,24 +242,28 @@ impl Links {
             }
             Endpoint::Tcp { host, port } => match host.parse() {
                 Ok(address) => self.handle_resolved(number, Ok(vec![SocketAddr::new(address, port)])),
-                Err(_) => self.resolve(number, host, port),
+                Err(_) => self.resolve(number, (host, port)),
             },
         }
         self.links.iter().position(|link| link.number == number)
     }
 
-    fn resolve(&self, number: u64, host: String, port: u16) {
-        let (answer, bell) = (self.resolved.0.clone(), self.bell.clone());
+    fn resolve(&mut self, number: u64, name: (String, u16)) {
+        self.look_ups.retain(|waiting| self.links.iter().any(|link| link.number == waiting));
+        if !self.look_ups.ask(&name, number) {
+            return;
+        }
+        let (answer, bell, unasked) = (self.resolved.0.clone(), self.bell.clone(), name.clone());
         let look_up = move || {
-            let addresses = (host.as_str(), port).to_socket_addrs();
-            let addresses =
-                addresses.map(Iterator::collect).map_err(|error| format!("cannot resolve {host}: {error}"));
+            let addresses = (name.0.as_str(), name.1).to_socket_addrs();
+            let addresses = addresses.map(Iterator::collect);
+            let addresses = addresses.map_err(|error| format!("cannot resolve {}: {error}", name.0));
             // Whoever asked lives as long as the process.
-            let _ = answer.send((number, addresses));
+            let _ = answer.send((name, addresses));
             super::ring(&bell);
         };
         if let Err(error) = thread::Builder::new().name("follower-name".to_owned()).spawn(look_up) {
-            let _ = self.resolved.0.send((number, Err(error.to_string())));
+            let _ = self.resolved.0.send((unasked, Err(error.to_string())));
             super::ring(&self.bell);
         }
     }
@@ -448,9 +457,4 @@ impl Link {
         }
         Ok(())
     }
-}
-
-fn words(error: Errno) -> String {
-    let text = std::io::Error::from(error).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
