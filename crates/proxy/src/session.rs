@@ -41,6 +41,9 @@ pub const AHEAD_MAX: usize = 256 * 1024;
 /// [`OUTPUT_MAX`], since what was forwarded before that was reached is still owed.
 pub const OWED_MAX: usize = 8 * 1024 * 1024;
 
+/// The index of no pool: the session's own was removed by a reload, and the session ends with its replies.
+pub const NO_POOL: usize = usize::MAX;
+
 /// The version of RESP that a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -122,7 +125,7 @@ pub struct Unfinished {
 /// One client connection.
 #[derive(Debug)]
 pub struct Session {
-    /// The pool, by its index in the settings.
+    /// The pool, by its index in the settings, or [`NO_POOL`].
     pub pool: usize,
     /// Where the worker counts for the pool.
     pub stats: Arc<CacheLine<PoolStats>>,

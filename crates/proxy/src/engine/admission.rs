@@ -108,13 +108,13 @@ impl Engine {
         }
     }
 
-    /// Sessions follow their users by name to another configuration.
-    pub(super) fn carry_access(&mut self, before: &[Pool], successor: &[Option<usize>]) {
+    /// Sessions, which have followed their pools, follow their users by name to another configuration.
+    pub(super) fn carry_access(&mut self, before: &[Pool], predecessor: impl Fn(usize) -> Option<usize>) {
         for key in self.sessions.keys() {
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            let Some(old) = before.get(session.pool) else { continue };
-            let Some(index) = successor.get(session.pool).copied().flatten() else { continue };
-            let settings = self.pools[index].settings.clone();
+            let Some(now) = self.pools.get(session.pool) else { continue };
+            let Some(old) = predecessor(session.pool).and_then(|old| before.get(old)) else { continue };
+            let settings = now.settings.clone();
             match session.follow_access(&old.settings.access, &settings.access) {
                 Followed::Same => {}
                 Followed::Gone => self.end_session(key),
