@@ -10,7 +10,7 @@ use crate::arena::Key;
 use crate::local;
 use crate::mode::Holding;
 use crate::policy::Policy;
-use crate::session::Session;
+use crate::session::{Phase, Session};
 use crate::settings::PoolSettings;
 use crate::standing::Followed;
 use crate::stats::PoolStats;
@@ -94,6 +94,20 @@ impl Engine {
         let error = over.words(&settings.pool.name, &settings.access.user(0).name);
         self.end_with_error(key, &error);
         self.touch_session(key);
+    }
+
+    /// Charges `bytes` that are being sent to the client of `key` unasked, so that they are not all charged at once when it asks
+    /// or leaves.
+    pub(super) fn charge_unasked(&mut self, key: Key, bytes: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(standing) = session.standing.as_deref_mut() else { return };
+        if session.phase != Phase::Open {
+            return; // nobody is sent them
+        }
+        let Some(pool) = self.pools.get(session.pool) else { return };
+        let access = &pool.settings.access;
+        access.charge_bytes(access.user(standing.user), self.now, bytes as u64);
+        standing.charged += bytes as u64;
     }
 
     /// What passed through a session since it was last charged is charged: it ends.

@@ -367,6 +367,7 @@ impl Engine {
             return self.end_session(key);
         }
         touch(&mut session.touched, &mut self.touched_sessions, key);
+        self.charge_unasked(key, frame.len());
     }
 
     /// Appends the messages that have waited to what is sent, if nothing is in their way.

@@ -284,6 +284,7 @@ impl Engine {
             return self.end_session(key);
         }
         touch(&mut session.touched, &mut self.touched_sessions, key);
+        self.charge_unasked(key, frame.len());
     }
 
     /// Appends the invalidations that need not wait any more to what is sent.

@@ -121,3 +121,73 @@ fn a_reload_ends_the_session_of_a_user_who_is_gone() {
     assert!(ended);
     assert_eq!(heard(&mut engine, stays), "+PONG\r\n");
 }
+
+fn bytes_limited(bytes: u64) -> PoolSettings {
+    let limits = Limits { bytes_per_second: Some(bytes), ..Limits::default() };
+    let access = Access::of_users(user(DEFAULT_USER, "on nopass ~* &* +@all", None), Vec::new(), limits);
+    PoolSettings { access, ..guarded(Vec::new(), user(DEFAULT_USER, "on nopass ~* &* +@all", None)) }
+}
+
+/// Has the client of `key` say `words`, and the server of the upstream that is opened for it say `greeting`, then `reply`.
+fn settled(engine: &mut Engine, key: Key, words: &[&[u8]], greeting: &[u8], reply: &[u8]) -> Key {
+    engine.handle_session_bytes(key, &request(words));
+    let upstream = connect(engine).unwrap();
+    sent(engine);
+    engine.handle_upstream_bytes(upstream, greeting);
+    sent(engine);
+    engine.handle_upstream_bytes(upstream, reply);
+    heard(engine, key);
+    upstream
+}
+
+#[test]
+fn what_a_client_is_told_of_itself_is_charged_as_it_comes_and_not_in_one_when_it_asks_or_leaves() {
+    let push = |words: &[&[u8]]| {
+        let mut frame = request(words);
+        frame[0] = b'>';
+        frame
+    };
+    let pushes = [
+        push(&[b"message", b"c", &[b'm'; 400]]),
+        [&b">2\r\n$10\r\ninvalidate\r\n"[..], &request(&[&[b'k'; 400]])].concat(),
+    ];
+    for (which, frame) in pushes.iter().enumerate() {
+        let (mut engine, key) = begin(bytes_limited(2000));
+        engine.handle_session_bytes(key, &request(&[b"HELLO", b"3"]));
+        heard(&mut engine, key);
+        let upstream = match which {
+            0 => {
+                let confirmed = b">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n";
+                settled(&mut engine, key, &[b"SUBSCRIBE", b"c"], b"%0\r\n", confirmed)
+            }
+            _ => {
+                engine.handle_session_bytes(key, &request(&[b"CLIENT", b"TRACKING", b"ON"]));
+                settled(&mut engine, key, &[b"GET", b"c"], b"%0\r\n+OK\r\n", b"_\r\n")
+            }
+        };
+        // A quarter of the limit, for a minute.
+        let mut now = 5_000_000;
+        for _ in 0..60 {
+            now += 1_000_000;
+            engine.begin_round(Time::from_micros(now), 1);
+            engine.handle_upstream_bytes(upstream, frame);
+            assert_eq!(heard(&mut engine, key).len(), frame.len());
+        }
+        let other = engine.open_session(0, "other".into());
+        for asks in [key, other, key, other] {
+            engine.handle_session_bytes(asks, &request(&[b"PING"]));
+            assert_eq!(heard(&mut engine, asks), "+PONG\r\n");
+        }
+        // More than the limit at once shuts the pool, the one who hears it and the others alike.
+        for _ in 0..10 {
+            engine.handle_upstream_bytes(upstream, frame);
+        }
+        engine.handle_session_bytes(other, &request(&[b"PING"]));
+        assert!(heard(&mut engine, other).contains("limit reached: bytes_per_second of pool alpha"));
+        // And its end charges nothing anew.
+        engine.handle_session_end(key, SessionEnd::Error);
+        engine.begin_round(Time::from_micros(now + 2_500_000), 1);
+        engine.handle_session_bytes(other, &request(&[b"PING"]));
+        assert_eq!(heard(&mut engine, other), "+PONG\r\n");
+    }
+}
