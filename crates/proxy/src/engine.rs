@@ -518,11 +518,13 @@ impl Engine {
     }
 
     fn end_session(&mut self, key: Key) {
-        let Some(session) = self.sessions.remove(key) else { return };
+        let Some(mut session) = self.sessions.remove(key) else { return };
         if let Some(upstream) = session.stream.as_ref().and_then(|stream| stream.upstream) {
             self.abandon(upstream); // it was sent a part of a request
         }
-        self.charge_the_rest(&session);
+        if let Some(pool) = self.pools.get(session.pool) {
+            admission::charge_the_rest(&mut session, &pool.settings.access, self.now);
+        }
         session.stats.sessions.add(-1);
         if let Some(mode) = &session.mode {
             self.close_held(&mode.upstreams());

@@ -5,7 +5,7 @@ use shoal_resp::command::{Command, Flags, Keys};
 
 use super::request::{Request, Taken};
 use super::{Engine, Pool};
-use crate::access::{Limit, Over};
+use crate::access::{Access, Limit, Over};
 use crate::arena::Key;
 use crate::local;
 use crate::mode::Holding;
@@ -15,6 +15,7 @@ use crate::settings::PoolSettings;
 use crate::standing::Followed;
 use crate::stats::PoolStats;
 use crate::subscriber::Kind;
+use crate::time::Time;
 
 impl Engine {
     /// Stops a request that its session may not make; `None` lets it go on.
@@ -110,17 +111,6 @@ impl Engine {
         standing.charged += bytes as u64;
     }
 
-    /// What passed through a session since it was last charged is charged: it ends.
-    pub(super) fn charge_the_rest(&self, session: &Session) {
-        if let Some(standing) = &session.standing
-            && let Some(pool) = self.pools.get(session.pool)
-        {
-            let access = &pool.settings.access;
-            let total = session.traffic.bytes_in + session.traffic.bytes_out;
-            let rest = total.saturating_sub(standing.charged);
-            access.charge_bytes(access.user(standing.user), self.now, rest);
-        }
-    }
 
     /// Sessions, which have followed their pools, follow their users by name to another configuration.
     pub(super) fn carry_access(&mut self, before: &[Pool], predecessor: impl Fn(usize) -> Option<usize>) {
@@ -156,6 +146,15 @@ impl Engine {
             self.cut_subscriber(key);
         }
     }
+}
+
+/// What passed through a session since it was last charged is charged, whatever the limits of `access` say: it ends, or others
+/// are in force from now on.
+pub(super) fn charge_the_rest(session: &mut Session, access: &Access, now: Time) {
+    let Some(standing) = session.standing.as_deref_mut() else { return };
+    let total = session.traffic.bytes_in + session.traffic.bytes_out;
+    access.charge_bytes(access.user(standing.user), now, total.saturating_sub(standing.charged));
+    standing.charged = standing.charged.max(total);
 }
 
 fn ends_something(policy: Policy) -> bool {

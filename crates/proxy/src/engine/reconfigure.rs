@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::admission::charge_the_rest;
 use super::{Engine, Pool, Pools};
 use crate::arena::Key;
 use crate::failure::Failure;
@@ -34,7 +35,7 @@ impl Engine {
             .map(|old| self.pools.iter().position(|pool| pool.settings.pool.name == old.settings.pool.name))
             .collect();
         for key in self.sessions.keys() {
-            self.carry_pool(key, &successor);
+            self.carry_pool(key, &before, &successor);
         }
         for (old, successor) in before.iter_mut().zip(&successor) {
             if let Some(index) = *successor {
@@ -62,9 +63,12 @@ impl Engine {
     }
 
     /// Has a session follow its pool, before anything else looks at it: whatever ends a request or a session from now on finds
-    /// the pool as it is numbered now, or none.
-    fn carry_pool(&mut self, key: Key, successor: &[Option<usize>]) {
+    /// the pool as it is numbered now, or none. What was used is charged to the pool and the user that it was used under.
+    fn carry_pool(&mut self, key: Key, before: &[Pool], successor: &[Option<usize>]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(old) = before.get(session.pool) {
+            charge_the_rest(session, &old.settings.access, self.now);
+        }
         session.pool = successor.get(session.pool).copied().flatten().unwrap_or(NO_POOL);
         session.answered_in = AnsweredIn::default();
     }

@@ -1,6 +1,7 @@
 //! Users, their rules and limits, on the way of requests.
 
 use super::cases::{connect, request, sent};
+use super::removed::{named, several, worker};
 use super::*;
 use crate::access::{Access, DEFAULT_USER, Limits, Rules, User};
 use crate::session::Hold;
@@ -190,4 +191,61 @@ fn what_a_client_is_told_of_itself_is_charged_as_it_comes_and_not_in_one_when_it
         engine.handle_session_bytes(other, &request(&[b"PING"]));
         assert_eq!(heard(&mut engine, other), "+PONG\r\n");
     }
+}
+
+#[test]
+fn bytes_are_charged_to_the_pool_and_the_user_who_caused_them_whatever_a_reload_makes_of_these() {
+    let limited = || Limits { bytes_per_second: Some(1000), ..Limits::default() };
+    let everything = "on nopass ~* &* +@all";
+    let users = |names: &[&str]| {
+        let limited = |name: &&str| User::new(name, Rules::parse(everything).unwrap(), limited());
+        let others = names.iter().map(limited).collect();
+        Access::of_users(user(DEFAULT_USER, everything, None), others, Limits::default())
+    };
+    let pool = |name: &str, access| {
+        named(name, PoolSettings { access, ..guarded(Vec::new(), user(DEFAULT_USER, everything, None)) })
+    };
+    let of_pool = || Access::of_users(user(DEFAULT_USER, everything, None), Vec::new(), limited());
+    let ping = |engine: &mut Engine, key| {
+        engine.handle_session_bytes(key, &request(&[b"PING"]));
+        heard(engine, key)
+    };
+    let large = request(&[b"ECHO", &[b'x'; 50_000]]);
+    // The user is gone, its pool and another have changed places.
+    let (mut engine, key) = worker(vec![pool("alpha", users(&["gone", "stays"])), pool("beta", of_pool())], 0);
+    engine.handle_session_bytes(key, &request(&[b"AUTH", b"gone", b"x"]));
+    engine.handle_session_bytes(key, &large);
+    heard(&mut engine, key);
+    let mut next = [pool("beta", of_pool()), pool("alpha", users(&["stays"]))];
+    next[0].access.follow(&engine.pools[1].settings.access);
+    next[1].access.follow(&engine.pools[0].settings.access);
+    engine.reconfigure(several(next.into())).unwrap();
+    assert_eq!(engine.session_count(), 0);
+    let beta = engine.open_session(0, "other".into());
+    assert_eq!(ping(&mut engine, beta), "+PONG\r\n");
+    let stays = engine.open_session(1, "other".into());
+    engine.handle_session_bytes(stays, &request(&[b"AUTH", b"stays", b"x"]));
+    assert_eq!(heard(&mut engine, stays), "+OK\r\n");
+    assert_eq!(ping(&mut engine, stays), "+PONG\r\n");
+    // The pool is gone, and another has its place.
+    let (mut engine, key) = worker(vec![pool("alpha", of_pool()), pool("beta", of_pool())], 0);
+    engine.handle_session_bytes(key, &large);
+    heard(&mut engine, key);
+    let mut next = pool("beta", of_pool());
+    next.access.follow(&engine.pools[1].settings.access);
+    engine.reconfigure(several(vec![next])).unwrap();
+    assert_eq!(engine.session_count(), 0);
+    let beta = engine.open_session(0, "other".into());
+    assert_eq!(ping(&mut engine, beta), "+PONG\r\n");
+    // A pool that only changes its place goes on charging.
+    let (mut engine, key) = worker(vec![pool("alpha", of_pool()), pool("beta", of_pool())], 0);
+    engine.handle_session_bytes(key, &large);
+    heard(&mut engine, key);
+    let mut next = [pool("beta", of_pool()), pool("alpha", of_pool())];
+    next[0].access.follow(&engine.pools[1].settings.access);
+    next[1].access.follow(&engine.pools[0].settings.access);
+    engine.reconfigure(several(next.into())).unwrap();
+    engine.handle_session_end(key, SessionEnd::Error);
+    let alpha = engine.open_session(1, "other".into());
+    assert!(ping(&mut engine, alpha).contains("limit reached: bytes_per_second of pool alpha"));
 }
