@@ -249,3 +249,18 @@ fn bytes_are_charged_to_the_pool_and_the_user_who_caused_them_whatever_a_reload_
     let alpha = engine.open_session(1, "other".into());
     assert!(ping(&mut engine, alpha).contains("limit reached: bytes_per_second of pool alpha"));
 }
+
+#[test]
+fn a_request_whose_reply_is_not_wanted_is_charged_once() {
+    let (mut engine, key) = begin(guarded(Vec::new(), user(DEFAULT_USER, "on nopass ~* &* +@all", Some(8))));
+    let all = [&[&b"CLIENT"[..], b"REPLY", b"OFF"][..], &[b"PING"], &[b"GET", b"a"], &[b"PING"]];
+    all.iter().for_each(|words| engine.handle_session_bytes(key, &request(words)));
+    engine.handle_session_bytes(key, &request(&[b"CLIENT", b"REPLY", b"ON"]));
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b"$-1\r\n");
+    // Five so far.
+    engine.handle_session_bytes(key, &request(&[b"PING"]).repeat(4));
+    let said = heard(&mut engine, key);
+    assert!(said.starts_with("+OK\r\n+PONG\r\n+PONG\r\n+PONG\r\n-ERR limit reached"), "{said}");
+}
