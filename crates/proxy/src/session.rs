@@ -90,6 +90,15 @@ pub struct Stream {
     pub delimiter: Delimiter,
     /// Where it goes; `None` if it was answered by an error already, and what still comes of it is dropped.
     pub upstream: Option<Key>,
+    /// Whether its bytes are never charged, since a limit has refused it.
+    pub forgiven: bool,
+}
+
+impl Stream {
+    /// One that goes nowhere.
+    pub fn dropped() -> Stream {
+        Stream { delimiter: Delimiter::new(), upstream: None, forgiven: false }
+    }
 }
 
 /// Where the reply to a request stands among those that the session is owed.

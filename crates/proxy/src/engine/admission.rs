@@ -17,6 +17,17 @@ use crate::stats::PoolStats;
 use crate::subscriber::Kind;
 use crate::time::Time;
 
+/// What an error has besides its words: the minus sign, and the end of its line.
+pub(super) const ERROR_FRAME: usize = 3;
+
+/// Why a request is not taken.
+pub(super) struct Objection {
+    /// What is answered.
+    pub(super) error: String,
+    /// Whether a limit is reached. Then neither the request nor the answer is ever charged.
+    pub(super) is_over: bool,
+}
+
 impl Engine {
     /// Stops a request that its session may not make; `None` lets it go on.
     #[cold]
@@ -32,7 +43,10 @@ impl Engine {
             self.answer(request.session, local::no_auth(self.pools[request.pool].settings.dialect));
             return Some(Taken::Yes);
         }
-        let error = self.objects_to(request, command, policy)?;
+        let Objection { error, is_over } = self.objects_to(request, command, policy)?;
+        if is_over {
+            self.forgive(request.session, request.raw.len() + error.len() + ERROR_FRAME);
+        }
         if policy == Policy::Holding(Holding::Exec) {
             self.end_transaction(request.session);
             self.answer_error(
@@ -44,20 +58,20 @@ impl Engine {
         Some(self.refuse(request, &error))
     }
 
-    /// What is answered to a request that its user may not make, or not now; `None` if it may.
+    /// Why a request is not taken that its user may not make, or not now; `None` if it may.
     pub(super) fn objects_to(
         &mut self,
         request: Request<'_>,
         command: &'static Command,
         policy: Policy,
-    ) -> Option<String> {
+    ) -> Option<Objection> {
         let settings = &self.pools[request.pool].settings;
         let session = self.sessions.get_mut(request.session)?;
         let standing = session.standing.as_deref_mut()?;
         let user = settings.access.user(standing.user);
         if let Some(denied) = user.denies(command, request.raw, request.args, &mut self.keys) {
             session.stats.denied.add(1);
-            return Some(denied.to_string());
+            return Some(Objection { error: denied.to_string(), is_over: false });
         }
         if std::mem::take(&mut standing.paid) || command.flags.contains(Flags::NO_AUTH) {
             return None;
@@ -73,11 +87,15 @@ impl Engine {
             Err(_) if ends_something(policy) => None,
             Err(over) => {
                 count(&session.stats, over.limit);
-                let error = over.words(&settings.pool.name, &user.name);
-                // Neither what was refused nor the refusal is charged later.
-                standing.charged += (request.raw.len() + error.len() + 3) as u64;
-                Some(error)
+                Some(Objection { error: over.words(&settings.pool.name, &user.name), is_over: true })
             }
+        }
+    }
+
+    /// Has `bytes` of the session, which came or will be sent, never be charged.
+    pub(super) fn forgive(&mut self, key: Key, bytes: usize) {
+        if let Some(standing) = self.sessions.get_mut(key).and_then(|session| session.standing.as_deref_mut()) {
+            standing.charged += bytes as u64;
         }
     }
 

@@ -264,3 +264,34 @@ fn a_request_whose_reply_is_not_wanted_is_charged_once() {
     let said = heard(&mut engine, key);
     assert!(said.starts_with("+OK\r\n+PONG\r\n+PONG\r\n+PONG\r\n-ERR limit reached"), "{said}");
 }
+
+#[test]
+fn a_large_value_that_is_refused_by_a_limit_is_not_charged_and_one_that_is_refused_otherwise_is() {
+    let rates = Limits {
+        requests_per_second: Some(1),
+        bytes_per_second: Some(1_000_000),
+        ..Limits::default()
+    };
+    let rules = Rules::parse("on nopass ~app:* &* +@all").unwrap();
+    let access = Access::of_users(User::new(DEFAULT_USER, rules, rates), Vec::new(), Limits::default());
+    let settings =
+        PoolSettings { access, ..guarded(Vec::new(), user(DEFAULT_USER, "on nopass ~* &* +@all", None)) };
+    let large = |key: &[u8]| request(&[b"SET", key, &vec![b'v'; 6_000_000]]);
+    for (key_of_it, why, is_charged) in
+        [(&b"app:1"[..], "-ERR limit reached: requests_per_second", false), (b"other", "-NOPERM", true)]
+    {
+        let (mut engine, key) = begin(settings.clone());
+        let ping = |engine: &mut Engine, second: u64| {
+            engine.begin_round(Time::from_micros(second * 1_000_000), 1);
+            engine.handle_session_bytes(key, &request(&[b"PING"]));
+            heard(engine, key)
+        };
+        assert_eq!(ping(&mut engine, 1), "+PONG\r\n");
+        large(key_of_it).chunks(50_000).for_each(|piece| engine.handle_session_bytes(key, piece));
+        let said = heard(&mut engine, key);
+        assert!(said.starts_with(why), "{said}");
+        // This one is let in, with what has come before it.
+        assert_eq!(ping(&mut engine, 3), "+PONG\r\n");
+        assert_eq!(ping(&mut engine, 5).contains("limit reached: bytes_per_second"), is_charged);
+    }
+}
