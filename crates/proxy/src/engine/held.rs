@@ -192,6 +192,9 @@ impl Engine {
                     }
                 }
             }
+            if now.is_some_and(|now| self.pools[now].replicates) {
+                self.cut_tracker(key); // writes go by shared upstreams there
+            }
             if stays.is_none() {
                 self.unsettle_session(key);
             }

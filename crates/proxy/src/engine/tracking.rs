@@ -133,6 +133,9 @@ impl Engine {
         policy: Policy,
     ) -> Option<Taken> {
         self.tracking(request.session)?;
+        if self.pools[request.pool].replicates {
+            return None; // its writes must not go out without a WAIT, whatever let it track
+        }
         if self.pools[request.pool].detour.is_active()
             && let Some(detoured) =
                 self.detour(request.session, request.pool, request.raw, request.args, command, policy)
@@ -319,8 +322,17 @@ impl Engine {
     /// Other shards own keys of the session's pool now. What it has asked is answered where it was asked, and nothing that it
     /// has read is good any more.
     pub(super) fn void_tracking(&mut self, key: Key) {
+        let broadcasts = self.tracking(key).is_some_and(|tracking| tracking.options.broadcasts);
+        self.end_homes(key, broadcasts);
+    }
+
+    /// The session cannot be tracked any more: it is cut when it has been sent what it is owed.
+    pub(super) fn cut_tracker(&mut self, key: Key) {
+        self.end_homes(key, true);
+    }
+
+    fn end_homes(&mut self, key: Key, cuts: bool) {
         let Some(tracking) = self.tracking(key) else { return };
-        let broadcasts = tracking.options.broadcasts;
         let homes = upstreams(&std::mem::take(&mut tracking.homes));
         let Some(session) = self.sessions.get_mut(key) else { return };
         let blocked = session.hold == Some(Hold::Blocked);
@@ -347,7 +359,7 @@ impl Engine {
                 _ => self.retire_own(upstream),
             }
         }
-        if !broadcasts {
+        if !cuts {
             return self.invalidate(key, behind, INVALIDATE_ALL);
         }
         if let Some(session) = self.sessions.get_mut(key)

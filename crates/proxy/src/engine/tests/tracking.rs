@@ -38,7 +38,7 @@ fn asked(engine: &mut Engine, key: Key, tracking: &str, line: &str) -> Key {
 }
 
 /// A session that has read `{a}1`, and its upstream.
-fn reader(settings: PoolSettings) -> (Engine, Key, Key) {
+pub(super) fn reader(settings: PoolSettings) -> (Engine, Key, Key) {
     let (mut engine, key) = tracker(settings, "CLIENT TRACKING ON");
     let upstream = asked(&mut engine, key, "CLIENT TRACKING ON", "GET {a}1");
     engine.handle_upstream_bytes(upstream, b"$1\r\nx\r\n");
