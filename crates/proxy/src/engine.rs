@@ -506,11 +506,12 @@ impl Engine {
     /// Ends the session if nothing more comes and it is owed nothing.
     fn finish_if_drained(&mut self, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
-        if session.ended && session.hold.is_none() && session.stream.is_some() {
+        let is_deaf = session.phase != SessionPhase::Open;
+        let has_ended = session.ended && session.hold.is_none();
+        if session.stream.is_some() && (has_ended || is_deaf && session.output.is_empty()) {
             return self.end_session(key); // the rest of the large request that it has begun never comes
         }
-        let nothing_more = session.phase != SessionPhase::Open || session.ended && session.hold.is_none();
-        if nothing_more && session.outstanding() == 0 && session.output.is_empty() {
+        if (is_deaf || has_ended) && session.outstanding() == 0 && session.output.is_empty() {
             self.end_session(key);
         } else {
             self.part_if_quiet(key);

@@ -1,6 +1,6 @@
 //! Subscriptions and their messages.
 
-use super::cases::{connect, one_lane, sent};
+use super::cases::{connect, one_lane, request, sent};
 use super::transaction::{actions, all_words, say, sent_text, stranger, tagged};
 use super::*;
 use crate::engine::pubsub::{SLOW_MAX, SLOW_MIN, UNSENT_MAX};
@@ -242,4 +242,33 @@ fn under_the_dialect_of_nutcracker_all_of_it_is_refused() {
         assert!(said.starts_with("-ERR unknown "), "{said}");
         assert_eq!(connect(&mut engine), None);
     }
+}
+
+/// A subscriber in RESP3 that has begun to send a large value, and the upstream of its subscription.
+pub(super) fn uploading_subscriber(settings: PoolSettings) -> (Engine, Key, Key) {
+    let (mut engine, key) = engine(PoolSettings { timeout: None, ..settings });
+    say(&mut engine, key, &["HELLO 3", "SUBSCRIBE {a}1"]);
+    drained(&mut engine, key);
+    let own = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, b"%0\r\n");
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, as_push(&frame(&["subscribe", "{a}1", "1"])).as_bytes());
+    drained(&mut engine, key);
+    let set = request(&[b"SET", b"{a}2", &vec![b'v'; 1024 * 1024]]);
+    engine.handle_session_bytes(key, &set[..500_000]);
+    let dedicated = connect(&mut engine).unwrap();
+    engine.handle_upstream_bytes(dedicated, b"%0\r\n");
+    sent(&mut engine);
+    (engine, key, own)
+}
+
+#[test]
+fn a_subscriber_that_is_cut_while_it_sends_a_large_value_is_not_waited_for() {
+    let (mut engine, key, own) = uploading_subscriber(tagged());
+    engine.handle_upstream_failed(own, &Failure::Closed);
+    assert_eq!(drained(&mut engine, key), "");
+    assert!(actions(&mut engine).contains(&Action::End(key)));
+    assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
+    assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
 }
