@@ -255,7 +255,11 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let Some(holder) = upstream.holder else { return };
         if upstream.frame.len() + piece.len() > UNSENT_MAX {
-            return self.abandon(key); // as if it were lost
+            let what = format!(
+                "an invalidation of more than {} MiB has ended the connection; ask again",
+                UNSENT_MAX / (1024 * 1024)
+            );
+            return self.handle_upstream_failed(key, &Failure::Local(what));
         }
         self.buffers.append(&mut upstream.frame, piece);
         if !upstream.delimiter.is_fresh() {

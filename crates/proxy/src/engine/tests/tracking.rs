@@ -331,3 +331,22 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(said.contains("1024 upstreams are held by clients of this worker"), "{said}");
     assert_eq!(engine.pools[0].held, HELD_MAX);
 }
+
+#[test]
+fn an_invalidation_that_is_too_long_ends_its_upstream_and_who_waits_on_it_is_told() {
+    let (retry_after, keys) = (Duration::from_secs(60), EjectedKeys::Fail);
+    let ejection = Some(Ejection { failure_limit: 1, retry_after, keys });
+    let (mut engine, key, upstream) = reader(PoolSettings { ejection, ..tagged() });
+    say(&mut engine, key, &["GET {a}1"]);
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b">2\r\n$10\r\ninvalidate\r\n*1\r\n$40000000\r\n");
+    let piece = vec![b'k'; 1024 * 1024];
+    for _ in 0..UNSENT_MAX / piece.len() {
+        engine.handle_upstream_bytes(upstream, &piece);
+    }
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with("-ERR shard s") && said.contains("an invalidation of more than 32 MiB"), "{said}");
+    assert!(said.ends_with(all_gone()), "{said}");
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    assert!(engine.pools[0].health.live().iter().all(|is_in| *is_in));
+}
