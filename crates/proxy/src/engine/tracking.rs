@@ -351,10 +351,13 @@ impl Engine {
             watch.upstream = None; // EXEC says so
         }
         for upstream in homes {
-            let asked =
-                self.upstreams.get(upstream).and_then(|it| it.queue.iter().find(|it| !it.is_forsaken()));
-            match asked.copied() {
-                Some(asked) if blocked => {
+            let Some(entry) = self.upstreams.get(upstream) else { continue };
+            let asked = entry.queue.iter().find(|it| !it.is_forsaken()).copied();
+            // What is popped already is still passed on. What is coming in may be an invalidation, too, or nobody's.
+            let is_next = entry.queue.front().is_some_and(|front| !front.is_forsaken());
+            let is_answering = is_next && !entry.delimiter.is_fresh() && entry.delimiter.kind() != b'>';
+            match asked {
+                Some(asked) if blocked && !is_answering => {
                     self.let_go(upstream);
                     let mut error = Vec::new();
                     encode::error(&mut error, UNBLOCKED);

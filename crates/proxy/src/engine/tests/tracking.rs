@@ -350,3 +350,31 @@ fn an_invalidation_that_is_too_long_ends_its_upstream_and_who_waits_on_it_is_tol
     assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
     assert!(engine.pools[0].health.live().iter().all(|is_in| *is_in));
 }
+
+#[test]
+fn a_blocking_command_that_is_being_answered_when_keys_move_is_answered_to_its_end() {
+    for size in [1, 200_000] {
+        let (mut engine, key, upstream) = reader(tagged());
+        say(&mut engine, key, &["BLPOP {a}1 0", "PING"]);
+        sent(&mut engine);
+        let reply = format!("*2\r\n$4\r\n{{a}}1\r\n${size}\r\n{}\r\n", "v".repeat(size));
+        let (begin, rest) = reply.split_at(reply.len() / 2);
+        engine.handle_upstream_bytes(upstream, begin.as_bytes());
+        let mut said = drained(&mut engine, key);
+        engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
+        said += &drained(&mut engine, key);
+        engine.handle_upstream_bytes(upstream, rest.as_bytes());
+        engine.settle();
+        said += &drained(&mut engine, key);
+        assert!(said == format!("{reply}{}+PONG\r\n", all_gone()), "{}", &said[..said.len().min(300)]);
+        assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    }
+    // An invalidation that is coming in is no answer.
+    let (mut engine, key, upstream) = reader(tagged());
+    say(&mut engine, key, &["BLPOP {a}1 0"]);
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b">2\r\n$10\r\ninval");
+    engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with("-UNBLOCKED "), "{said}");
+}
