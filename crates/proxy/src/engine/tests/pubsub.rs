@@ -272,3 +272,49 @@ fn a_subscriber_that_is_cut_while_it_sends_a_large_value_is_not_waited_for() {
     assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
     assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
 }
+
+#[test]
+fn a_subscription_ends_where_it_was_made_also_where_keys_go_by_lot() {
+    for seed in 1..20 {
+        let mut settings = PoolSettings { timeout: None, ..tagged() };
+        settings.pool.distribution = Distribution::Random;
+        let health = Arc::new(Health::new(SHARDS, None));
+        let parts = Parts { pools: pools(settings, health), seed, first_id: 1, id_step: 1 };
+        let mut engine = Engine::new(parts).unwrap();
+        engine.begin_round(Time::from_micros(1), 1);
+        let key = engine.open_session(0, "model".into());
+        let mut opened = Vec::new();
+        for (count, name) in ["c", "d"].into_iter().enumerate() {
+            say(&mut engine, key, &[&format!("SUBSCRIBE {name}")]);
+            opened.extend(connect(&mut engine));
+            let upstream = engine.poll_upstream().unwrap();
+            let length = engine.upstream_output(upstream).len();
+            engine.handle_upstream_sent(upstream, length);
+            let confirmed = frame(&["subscribe", name, &(count + 1).to_string()]);
+            engine.handle_upstream_bytes(upstream, confirmed.as_bytes());
+            assert_eq!(drained(&mut engine, key), confirmed);
+        }
+        // A second time, which changes nothing.
+        say(&mut engine, key, &["SUBSCRIBE c"]);
+        assert_eq!(drained(&mut engine, key), frame(&["subscribe", "c", "2"]));
+        assert_eq!(sent_text(&mut engine), "", "seed {seed}");
+        say(&mut engine, key, &["UNSUBSCRIBE"]);
+        let mut told = String::new();
+        while let Some(upstream) = engine.poll_upstream() {
+            let output = engine.upstream_output(upstream).to_vec();
+            engine.handle_upstream_sent(upstream, output.len());
+            let output = String::from_utf8(output).unwrap();
+            for name in ["c", "d"].into_iter().filter(|name| output.contains(&format!("$1\r\n{name}\r\n"))) {
+                engine.handle_upstream_bytes(upstream, frame(&["unsubscribe", name, "0"]).as_bytes());
+            }
+            told += &output;
+        }
+        let all = [all_words(&["unsubscribe c d"])];
+        let apart = ["c", "d"].map(|name| all_words(&[&format!("unsubscribe {name}")]));
+        assert!(all.contains(&told) || apart.iter().all(|one| told.contains(one)), "seed {seed}: {told}");
+        let said = drained(&mut engine, key);
+        assert_eq!(said, [frame(&["unsubscribe", "c", "1"]), frame(&["unsubscribe", "d", "0"])].concat());
+        assert!(engine.sessions.get(key).unwrap().mode.is_none(), "seed {seed}");
+        assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0), "seed {seed}");
+    }
+}
