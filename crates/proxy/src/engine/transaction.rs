@@ -403,6 +403,9 @@ impl Engine {
         let watching = mode.watch.as_ref().map(|watch| watch.upstream);
         let upstream = match watching {
             Some(Some(_)) if outstanding > 0 => return Taken::NotYet(Hold::Barrier),
+            Some(Some(_)) if self.held_at_gate(request.session, request.pool) => {
+                return Taken::NotYet(Hold::Returning);
+            }
             Some(Some(upstream)) if self.speaks(upstream, request) => {
                 if let Some(mode) = self.mode(request.session) {
                     mode.watch = None;
