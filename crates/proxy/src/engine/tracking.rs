@@ -83,6 +83,9 @@ impl Engine {
             None => {
                 let Some(mode) = self.mode(request.session) else { return Taken::Yes };
                 mode.tracking = Some(Box::new(Tracking::new(options)));
+                // What EXEC would read there would not be tracked; it says that the watch is lost.
+                let watching = mode.watch.as_mut().and_then(|watch| watch.upstream.take());
+                watching.into_iter().for_each(|upstream| self.let_go(upstream));
             }
         }
         if broadcasts {

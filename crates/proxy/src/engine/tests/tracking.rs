@@ -378,3 +378,45 @@ fn a_blocking_command_that_is_being_answered_when_keys_move_is_answered_to_its_e
     let said = drained(&mut engine, key);
     assert!(said.starts_with("-UNBLOCKED "), "{said}");
 }
+
+#[test]
+fn a_watch_from_before_is_lost_and_exec_says_so() {
+    for tracking in ["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST"] {
+        let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+        say(&mut engine, key, &["HELLO 3", "WATCH {a}1"]);
+        let watching = connect(&mut engine).unwrap();
+        sent(&mut engine);
+        engine.handle_upstream_bytes(watching, b"%0\r\n");
+        sent(&mut engine);
+        engine.handle_upstream_bytes(watching, b"+OK\r\n");
+        drained(&mut engine, key);
+        say(&mut engine, key, &[tracking]);
+        let mut opened = Vec::new();
+        let mut gone = Vec::new();
+        while let Some(action) = engine.poll_action() {
+            match action {
+                Action::Connect(upstream) => {
+                    engine.handle_upstream_connected(upstream);
+                    opened.push(upstream);
+                }
+                Action::Disconnect(upstream) => gone.push(upstream),
+                _ => {}
+            }
+        }
+        assert_eq!(gone, [watching], "{tracking}: what is read there is not tracked");
+        sent(&mut engine);
+        let greeted = [GREETING, b"+OK\r\n"].concat();
+        for upstream in opened {
+            engine.handle_upstream_bytes(upstream, &greeted[..GREETING.len()]);
+            sent(&mut engine);
+            engine.handle_upstream_bytes(upstream, &greeted[GREETING.len()..]);
+        }
+        say(&mut engine, key, &["MULTI", "GET {a}1", "EXEC", "MULTI", "GET {a}1", "EXEC"]);
+        let said = drained(&mut engine, key);
+        assert!(said.contains("-EXECABORT the connection that watched is gone"), "{said}");
+        let upstream = connect(&mut engine);
+        upstream.into_iter().for_each(|upstream| engine.handle_upstream_bytes(upstream, GREETING));
+        let all = sent_text(&mut engine);
+        assert!(all.ends_with(&all_words(&["MULTI", "GET {a}1", "EXEC"])), "{all}");
+    }
+}
