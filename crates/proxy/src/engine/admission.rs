@@ -94,7 +94,8 @@ impl Engine {
 
     /// Has `bytes` of the session, which came or will be sent, never be charged.
     pub(super) fn forgive(&mut self, key: Key, bytes: usize) {
-        if let Some(standing) = self.sessions.get_mut(key).and_then(|session| session.standing.as_deref_mut()) {
+        if let Some(standing) = self.sessions.get_mut(key).and_then(|session| session.standing.as_deref_mut())
+        {
             standing.charged += bytes as u64;
         }
     }
@@ -128,7 +129,6 @@ impl Engine {
         access.charge_bytes(access.user(standing.user), self.now, bytes as u64);
         standing.charged += bytes as u64;
     }
-
 
     /// Sessions, which have followed their pools, follow their users by name to another configuration.
     pub(super) fn carry_access(&mut self, before: &[Pool], predecessor: impl Fn(usize) -> Option<usize>) {

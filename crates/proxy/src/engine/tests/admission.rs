@@ -212,7 +212,8 @@ fn bytes_are_charged_to_the_pool_and_the_user_who_caused_them_whatever_a_reload_
     };
     let large = request(&[b"ECHO", &[b'x'; 50_000]]);
     // The user is gone, its pool and another have changed places.
-    let (mut engine, key) = worker(vec![pool("alpha", users(&["gone", "stays"])), pool("beta", of_pool())], 0);
+    let (mut engine, key) =
+        worker(vec![pool("alpha", users(&["gone", "stays"])), pool("beta", of_pool())], 0);
     engine.handle_session_bytes(key, &request(&[b"AUTH", b"gone", b"x"]));
     engine.handle_session_bytes(key, &large);
     heard(&mut engine, key);
@@ -267,11 +268,8 @@ fn a_request_whose_reply_is_not_wanted_is_charged_once() {
 
 #[test]
 fn a_large_value_that_is_refused_by_a_limit_is_not_charged_and_one_that_is_refused_otherwise_is() {
-    let rates = Limits {
-        requests_per_second: Some(1),
-        bytes_per_second: Some(1_000_000),
-        ..Limits::default()
-    };
+    let rates =
+        Limits { requests_per_second: Some(1), bytes_per_second: Some(1_000_000), ..Limits::default() };
     let rules = Rules::parse("on nopass ~app:* &* +@all").unwrap();
     let access = Access::of_users(User::new(DEFAULT_USER, rules, rates), Vec::new(), Limits::default());
     let settings =

@@ -162,7 +162,10 @@ fn a_closed_gate_holds_exec_with_a_watch_and_without() {
         let gate = Arc::new(Gate::default());
         assert!(bench.engine.raise_gate(&bench.health, gate.clone(), Some(OUT)));
         bench.engine.handle_session_bytes(bench.session, &request(&[b"EXEC"]));
-        assert!(bench.send().is_empty(), "what it writes may have been read over already; watches: {watches}");
+        assert!(
+            bench.send().is_empty(),
+            "what it writes may have been read over already; watches: {watches}"
+        );
         assert!(gate.break_off());
         bench.engine.open_gates();
         assert_eq!(bench.send().len(), 1);

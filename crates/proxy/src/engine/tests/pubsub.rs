@@ -318,3 +318,33 @@ fn a_subscription_ends_where_it_was_made_also_where_keys_go_by_lot() {
         assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0), "seed {seed}");
     }
 }
+
+#[test]
+fn a_message_that_waited_in_resp3_stands_before_the_answer_to_hello_2() {
+    let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+    say(&mut engine, key, &["HELLO 3", "SUBSCRIBE {a}1"]);
+    drained(&mut engine, key);
+    let own = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, b"%0\r\n");
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, as_push(&frame(&["subscribe", "{a}1", "1"])).as_bytes());
+    drained(&mut engine, key);
+    say(&mut engine, key, &["GET {a}1", "HELLO 2"]);
+    let shared = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(shared, b"%0\r\n");
+    sent(&mut engine);
+    let value = "v".repeat(200_000);
+    let reply = format!("$200000\r\n{value}\r\n");
+    engine.handle_upstream_bytes(shared, &reply.as_bytes()[..100_000]);
+    let mut said = drained(&mut engine, key);
+    let message = as_push(&frame(&["message", "{a}1", "x"]));
+    engine.handle_upstream_bytes(own, message.as_bytes());
+    engine.handle_upstream_bytes(shared, &reply.as_bytes()[100_000..]);
+    said += &drained(&mut engine, key);
+    assert!(said.starts_with(&format!("{reply}{message}*14\r\n")), "{}", &said[200_000..]);
+    let message = frame(&["message", "{a}1", "y"]);
+    engine.handle_upstream_bytes(own, message.as_bytes());
+    assert_eq!(drained(&mut engine, key), message);
+}

@@ -345,7 +345,10 @@ fn an_invalidation_that_is_too_long_ends_its_upstream_and_who_waits_on_it_is_tol
         engine.handle_upstream_bytes(upstream, &piece);
     }
     let said = drained(&mut engine, key);
-    assert!(said.starts_with("-ERR shard s") && said.contains("an invalidation of more than 32 MiB"), "{said}");
+    assert!(
+        said.starts_with("-ERR shard s") && said.contains("an invalidation of more than 32 MiB"),
+        "{said}"
+    );
     assert!(said.ends_with(all_gone()), "{said}");
     assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
     assert!(engine.pools[0].health.live().iter().all(|is_in| *is_in));
@@ -419,4 +422,20 @@ fn a_watch_from_before_is_lost_and_exec_says_so() {
         let all = sent_text(&mut engine);
         assert!(all.ends_with(&all_words(&["MULTI", "GET {a}1", "EXEC"])), "{all}");
     }
+}
+
+#[test]
+fn what_is_told_in_resp3_stands_before_the_answer_to_hello_2() {
+    let (mut engine, key, near) = reader(tagged());
+    let far = stranger(&mut engine);
+    let slow = asked(&mut engine, key, "CLIENT TRACKING ON", &format!("GET {far}"));
+    say(&mut engine, key, &["GET {a}1", "HELLO 2", "PING"]);
+    sent(&mut engine);
+    let gone = invalidation("{a}1");
+    engine.handle_upstream_bytes(near, format!("$1\r\nx\r\n{gone}").as_bytes());
+    assert_eq!(drained(&mut engine, key), "");
+    engine.handle_upstream_bytes(slow, b"$1\r\nf\r\n");
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with(&format!("$1\r\nf\r\n$1\r\nx\r\n{gone}*14\r\n")), "{said}");
+    assert!(said.ends_with("+PONG\r\n") && said.matches('>').count() == 1, "{said}");
 }
