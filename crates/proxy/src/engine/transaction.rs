@@ -414,9 +414,10 @@ impl Engine {
                 Ok(upstream)
             }
             Some(_) => {
+                let pool = &self.pools[request.pool].settings.pool.name;
                 let error = format!(
-                    "EXECABORT the connection that watched is gone (its shard of pool {pool} closed it, or HELLO changed the \
-                     version of RESP): nothing was executed, WATCH again"
+                    "EXECABORT the connection that watched is gone (its shard of pool {pool} closed it, HELLO changed the version \
+                     of RESP, or CLIENT TRACKING began or ended): nothing was executed, WATCH again"
                 );
                 return self.abort(request, &error);
             }

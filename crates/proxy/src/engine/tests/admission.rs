@@ -271,14 +271,12 @@ fn a_large_value_that_is_refused_by_a_limit_is_not_charged_and_one_that_is_refus
     let rates =
         Limits { requests_per_second: Some(1), bytes_per_second: Some(1_000_000), ..Limits::default() };
     let rules = Rules::parse("on nopass ~app:* &* +@all").unwrap();
-    let access = Access::of_users(User::new(DEFAULT_USER, rules, rates), Vec::new(), Limits::default());
-    let settings =
-        PoolSettings { access, ..guarded(Vec::new(), user(DEFAULT_USER, "on nopass ~* &* +@all", None)) };
+    let settings = || guarded(Vec::new(), User::new(DEFAULT_USER, rules.clone(), rates));
     let large = |key: &[u8]| request(&[b"SET", key, &vec![b'v'; 6_000_000]]);
     for (key_of_it, why, is_charged) in
         [(&b"app:1"[..], "-ERR limit reached: requests_per_second", false), (b"other", "-NOPERM", true)]
     {
-        let (mut engine, key) = begin(settings.clone());
+        let (mut engine, key) = begin(settings());
         let ping = |engine: &mut Engine, second: u64| {
             engine.begin_round(Time::from_micros(second * 1_000_000), 1);
             engine.handle_session_bytes(key, &request(&[b"PING"]));

@@ -358,7 +358,7 @@ fn an_invalidation_that_is_too_long_ends_its_upstream_and_who_waits_on_it_is_tol
 fn a_blocking_command_that_is_being_answered_when_keys_move_is_answered_to_its_end() {
     for size in [1, 200_000] {
         let (mut engine, key, upstream) = reader(tagged());
-        say(&mut engine, key, &["BLPOP {a}1 0", "PING"]);
+        say(&mut engine, key, &["BLPOP {a}1 0"]);
         sent(&mut engine);
         let reply = format!("*2\r\n$4\r\n{{a}}1\r\n${size}\r\n{}\r\n", "v".repeat(size));
         let (begin, rest) = reply.split_at(reply.len() / 2);
@@ -367,9 +367,8 @@ fn a_blocking_command_that_is_being_answered_when_keys_move_is_answered_to_its_e
         engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
         said += &drained(&mut engine, key);
         engine.handle_upstream_bytes(upstream, rest.as_bytes());
-        engine.settle();
         said += &drained(&mut engine, key);
-        assert!(said == format!("{reply}{}+PONG\r\n", all_gone()), "{}", &said[..said.len().min(300)]);
+        assert!(said == format!("{reply}{}", all_gone()), "{}", &said[..said.len().min(300)]);
         assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
     }
     // An invalidation that is coming in is no answer.
@@ -418,8 +417,11 @@ fn a_watch_from_before_is_lost_and_exec_says_so() {
         let said = drained(&mut engine, key);
         assert!(said.contains("-EXECABORT the connection that watched is gone"), "{said}");
         let upstream = connect(&mut engine);
-        upstream.into_iter().for_each(|upstream| engine.handle_upstream_bytes(upstream, GREETING));
-        let all = sent_text(&mut engine);
+        let mut all = sent_text(&mut engine);
+        if let Some(upstream) = upstream {
+            engine.handle_upstream_bytes(upstream, GREETING);
+            all += &sent_text(&mut engine);
+        }
         assert!(all.ends_with(&all_words(&["MULTI", "GET {a}1", "EXEC"])), "{all}");
     }
 }
