@@ -6,7 +6,7 @@ use std::thread;
 
 use rustix::process::Signal;
 use shoal_e2e::load::{StopAtEnd, set_and_get};
-use shoal_e2e::raw_client::reply_len;
+use shoal_e2e::raw_client::{encode, reply_len};
 use shoal_e2e::startup::local;
 use shoal_e2e::{OwnPool, OwnProxy, Proxy as _, RawClient, RedisServer, Workplace, ports, wait};
 
@@ -85,4 +85,44 @@ fn a_key_goes_to_its_new_home_and_a_wrong_file_changes_nothing() {
     assert_eq!(client.call(&["SET", "a", "new"]), b"+OK\r\n");
     assert_eq!(servers[0].client().call(&["GET", "a"]), b"$3\r\nold\r\n");
     assert_eq!(reply_len(&servers[1].client().call(&["GET", "a"])), Some(9));
+}
+
+#[test]
+fn clients_at_work_in_a_pool_that_goes_have_their_replies_and_harm_nobody() {
+    const ASKING: usize = 8;
+    let workplace = Workplace::new();
+    let servers: Vec<RedisServer> = (0..2).map(|_| RedisServer::start(&workplace, &[])).collect();
+    let (addrs, second) = (addrs(&servers), ports::free());
+    let proxy = OwnProxy::start(&workplace, 2, &pools(&addrs, 1, second));
+    let mut stays = proxy.client("first");
+    assert_eq!(stays.call(&["SET", "a", "x"]), b"+OK\r\n");
+    let mut clients: Vec<RawClient> = (0..ASKING).map(|_| RawClient::connect(local(second))).collect();
+    let mut uploading = RawClient::connect(local(second));
+    for client in clients.iter_mut().chain([&mut uploading]) {
+        assert_eq!(client.call(&["PING"]), b"+PONG\r\n");
+    }
+    for server in &servers {
+        assert_eq!(server.client().call(&["CLIENT", "PAUSE", "600000", "ALL"]), b"+OK\r\n");
+    }
+    let mget = ["MGET", "a", "b", "c", "d", "e", "f", "g", "h"];
+    for client in &mut clients {
+        client.send(&[encode(&["GET", "a"]), encode(&mget)].concat());
+    }
+    uploading.send(&encode(&["SET", "large", &"v".repeat(1_000_000)])[..200_000]);
+    wait::until("all to have asked", || {
+        let (_, page) = proxy.get("/sessions?pool=second");
+        let asked = |count: usize| page.matches(&format!("\"outstanding\":{count},")).count();
+        (asked(2) == ASKING && asked(1) == 1).then_some(())
+    });
+    proxy.reload(&pools(&addrs, 0, second));
+    assert_eq!(uploading.until_closed(), b"", "the rest of it is not waited for");
+    for server in &servers {
+        assert_eq!(server.client().call(&["CLIENT", "UNPAUSE"]), b"+OK\r\n");
+    }
+    let expected = format!("$1\r\nx\r\n*8\r\n$1\r\nx\r\n{}", "$-1\r\n".repeat(7));
+    for client in &mut clients {
+        assert_eq!(String::from_utf8_lossy(&client.until_closed()), expected);
+    }
+    assert_eq!(stays.call(&["GET", "a"]), b"$1\r\nx\r\n");
+    assert!(!proxy.log().contains("panicked"), "{}", proxy.log());
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shoal_telemetry::CacheLine;
 
-pub use bucket::BURST;
+pub use bucket::{BURST, DEBT_MAX};
 pub use check::Denied;
 pub use password::{PASSWORDS_MAX, PasswordHash};
 pub use rules::Rules;

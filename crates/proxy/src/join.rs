@@ -8,6 +8,7 @@ use shoal_resp::encode;
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
 use crate::scan::Leg;
+use crate::session::OWED_MAX;
 use crate::settings::PoolSettings;
 use crate::upstream::Asked;
 
@@ -283,6 +284,16 @@ impl Joins {
         }
         encode::array_len(out, join.part_of_key.len());
         join.passing = Some(Passing::default());
+    }
+
+    /// Begins to drop the reply of `id` behind an error, if it is not passed on although every part has begun, and is too long
+    /// to be kept until it is whole: its servers would be made to wait for ever.
+    pub fn drop_if_too_long(&mut self, id: JoinId, out: &mut Vec<u8>) {
+        let join = &mut self.joins[id as usize];
+        let has_begun = |reply: &Buffer| after_line(reply.as_slice()).is_some();
+        if join.passing.is_none() && join.held > OWED_MAX && join.replies.iter().all(has_begun) {
+            join.drop_too_long(out);
+        }
     }
 
     /// Passes on what has come of `id`, whose passing has begun, as far as the order of elements allows.

@@ -41,6 +41,9 @@ pub const AHEAD_MAX: usize = 256 * 1024;
 /// [`OUTPUT_MAX`], since what was forwarded before that was reached is still owed.
 pub const OWED_MAX: usize = 8 * 1024 * 1024;
 
+/// The index of no pool: the session's own was removed by a reload, and the session ends with its replies.
+pub const NO_POOL: usize = usize::MAX;
+
 /// The version of RESP that a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -87,6 +90,15 @@ pub struct Stream {
     pub delimiter: Delimiter,
     /// Where it goes; `None` if it was answered by an error already, and what still comes of it is dropped.
     pub upstream: Option<Key>,
+    /// Whether its bytes are never charged, since a limit has refused it.
+    pub forgiven: bool,
+}
+
+impl Stream {
+    /// One that goes nowhere.
+    pub fn dropped() -> Stream {
+        Stream { delimiter: Delimiter::new(), upstream: None, forgiven: false }
+    }
 }
 
 /// Where the reply to a request stands among those that the session is owed.
@@ -122,7 +134,7 @@ pub struct Unfinished {
 /// One client connection.
 #[derive(Debug)]
 pub struct Session {
-    /// The pool, by its index in the settings.
+    /// The pool, by its index in the settings, or [`NO_POOL`].
     pub pool: usize,
     /// Where the worker counts for the pool.
     pub stats: Arc<CacheLine<PoolStats>>,

@@ -31,6 +31,12 @@ impl Engine {
             _ => mode.mute = None,
         }
         let (slots, output) = (session.outstanding(), session.output.len());
+        if session.guarded
+            && session.authenticated
+            && let Some(standing) = &mut session.standing
+        {
+            standing.paid = true; // it was let in a moment ago, and is looked at anew
+        }
         let taken = self.take_again(request);
         let mut left = Some(mute);
         if !matches!(taken, Taken::NotYet(_)) {

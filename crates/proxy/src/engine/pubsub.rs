@@ -98,7 +98,7 @@ impl Engine {
                 ),
             );
         }
-        let targets = match self.targets(request, change.kind, &names) {
+        let targets = match self.targets(request, change, &names) {
             Ok(targets) => targets,
             Err(route) => return self.refuse_unroutable(request, &route),
         };
@@ -113,17 +113,22 @@ impl Engine {
         self.change(request, change, &names, &targets)
     }
 
-    /// The shards that each of `names` lives on.
+    /// The shards that each of `names` lives on: where it is subscribed to, if it is.
     fn targets(
         &mut self,
         request: Request<'_>,
-        kind: Kind,
+        change: Change,
         names: &[&[u8]],
     ) -> Result<Vec<std::ops::Range<usize>>, Route> {
         let shards = self.pools[request.pool].settings.pool.shards.len();
-        let target = |name: &&[u8]| match kind {
-            Kind::Pattern => Ok(0..shards),
-            _ => match self.pools[request.pool].router.route(name, &mut self.random) {
+        let mode = self.sessions.get(request.session).and_then(|session| session.mode.as_deref());
+        let subscriber = mode.and_then(|mode| mode.subscriber.as_deref());
+        let known = |name: &[u8]| subscriber.and_then(|it| it.shard(change.kind, name)).map(usize::from);
+        let target = |name: &&[u8]| match known(name) {
+            _ if change.kind == Kind::Pattern => Ok(0..shards),
+            Some(shard) => Ok(shard..shard + 1),
+            None if !change.adds => Ok(0..0),
+            None => match self.pools[request.pool].router.route(name, &mut self.random) {
                 Route::Shard(shard) => Ok(shard..shard + 1),
                 unroutable => Err(unroutable),
             },
@@ -182,13 +187,14 @@ impl Engine {
             subscriber.confirm(change, None, request.protocol, &mut reply);
         }
         for (name, target) in names.iter().zip(targets) {
-            if !subscriber.apply(change, name, request.protocol, &mut reply) {
+            let shard = target.start as u16;
+            if !subscriber.apply(change, name, shard, request.protocol, &mut reply) {
                 continue;
             }
             for (home, names) in subscriber.homes.iter_mut().zip(&mut of_home) {
                 if target.contains(&home.shard) {
                     names.push(name);
-                    home.names = if change.adds { home.names + 1 } else { home.names - 1 };
+                    home.names = if change.adds { home.names + 1 } else { home.names.saturating_sub(1) };
                 }
             }
         }
@@ -367,6 +373,7 @@ impl Engine {
             return self.end_session(key);
         }
         touch(&mut session.touched, &mut self.touched_sessions, key);
+        self.charge_unasked(key, frame.len());
     }
 
     /// Appends the messages that have waited to what is sent, if nothing is in their way.

@@ -18,6 +18,7 @@
 use shoal_resp::command::{Command, Flags, Group, lookup_sub};
 use shoal_resp::encode;
 
+use super::reply::note_idle;
 use super::request::{Request, Taken};
 use super::{Engine, touch};
 use crate::arena::Key;
@@ -271,8 +272,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(pending.session) else { return };
         match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
             Delivered::Taken => {
-                if last && session.outstanding() == 0 {
-                    self.pools[session.pool].crowd.answered(&mut session.answered_in);
+                if last {
+                    note_idle(&mut self.pools, session);
                 }
                 self.reply_taken(pending.session);
             }

@@ -2,11 +2,11 @@
 
 use shoal_resp::delimiter::Fed;
 
-use super::{Engine, touch};
+use super::{Engine, Pool, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::join::JoinId;
-use crate::session::{Delivered, Place, Protocol};
+use crate::session::{Delivered, Place, Protocol, Session};
 use crate::settings::Dialect;
 use crate::upstream::{Due, Phase, Usage};
 
@@ -110,9 +110,7 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
                 Delivered::Taken => {
-                    if session.outstanding() == 0 {
-                        self.pools[session.pool].crowd.answered(&mut session.answered_in);
-                    }
+                    note_idle(&mut self.pools, session);
                     touch(&mut session.touched, &mut self.touched_sessions, pending.session);
                     if session.hold.is_some() && session.hold_is_over() {
                         self.resumable.push_back(pending.session);
@@ -263,12 +261,20 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(owner) {
             session.joining(held, 0);
             session.joined(&mut self.buffers, sequence, &out);
-            if session.outstanding() == 0 {
-                self.pools[session.pool].crowd.answered(&mut session.answered_in);
-            }
+            note_idle(&mut self.pools, session);
             self.reply_taken(owner);
         }
         *reply.tail() = out;
         self.buffers.release(reply);
+    }
+}
+
+/// Notes that `session` was answered: if that was all, it could ask next. A session whose pool is gone never does.
+#[inline]
+pub(super) fn note_idle(pools: &mut [Pool], session: &mut Session) {
+    if session.outstanding() == 0
+        && let Some(pool) = pools.get_mut(session.pool)
+    {
+        pool.crowd.answered(&mut session.answered_in);
     }
 }

@@ -366,6 +366,8 @@ impl Engine {
         }
         if local == Local::Reset {
             self.leave_modes(request.session);
+        } else if local == Local::Hello {
+            self.with_messages(request.session); // what waited is worded as it was until now
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let settings = &self.pools[request.pool].settings;

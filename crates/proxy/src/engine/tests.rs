@@ -29,6 +29,7 @@ mod inside;
 mod large;
 mod leaving;
 mod pubsub;
+mod removed;
 mod replicated;
 mod switch;
 mod tracking;

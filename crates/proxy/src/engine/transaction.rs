@@ -403,6 +403,9 @@ impl Engine {
         let watching = mode.watch.as_ref().map(|watch| watch.upstream);
         let upstream = match watching {
             Some(Some(_)) if outstanding > 0 => return Taken::NotYet(Hold::Barrier),
+            Some(Some(_)) if self.held_at_gate(request.session, request.pool) => {
+                return Taken::NotYet(Hold::Returning);
+            }
             Some(Some(upstream)) if self.speaks(upstream, request) => {
                 if let Some(mode) = self.mode(request.session) {
                     mode.watch = None;
@@ -411,9 +414,10 @@ impl Engine {
                 Ok(upstream)
             }
             Some(_) => {
+                let pool = &self.pools[request.pool].settings.pool.name;
                 let error = format!(
-                    "EXECABORT the connection that watched is gone (its shard of pool {pool} closed it, or HELLO changed the \
-                     version of RESP): nothing was executed, WATCH again"
+                    "EXECABORT the connection that watched is gone (its shard of pool {pool} closed it, HELLO changed the version \
+                     of RESP, or CLIENT TRACKING began or ended): nothing was executed, WATCH again"
                 );
                 return self.abort(request, &error);
             }

@@ -217,3 +217,22 @@ fn info_tells_the_sections_that_are_asked_for() {
         "{two}"
     );
 }
+
+#[test]
+fn a_reload_without_a_pool_does_not_wait_for_the_rest_of_a_large_request() {
+    for hears in [true, false] {
+        let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+        engine.handle_session_bytes(key, &request(&[b"SET", b"a", &vec![b'v'; 1_000_000]])[..100_000]);
+        connect(&mut engine).unwrap();
+        sent(&mut engine);
+        if !hears {
+            // Half of it waits in the proxy for its server.
+            engine.handle_session_bytes(key, &vec![b'v'; 500_000]);
+        }
+        let mut other = one_lane(Dialect::Shoal);
+        other.pool.name = "beta".into();
+        engine.reconfigure(pools(other, Arc::new(Health::new(SHARDS, None)))).unwrap();
+        assert_eq!(drained(&mut engine, key), "");
+        assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
+    }
+}

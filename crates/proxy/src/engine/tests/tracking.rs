@@ -38,7 +38,7 @@ fn asked(engine: &mut Engine, key: Key, tracking: &str, line: &str) -> Key {
 }
 
 /// A session that has read `{a}1`, and its upstream.
-fn reader(settings: PoolSettings) -> (Engine, Key, Key) {
+pub(super) fn reader(settings: PoolSettings) -> (Engine, Key, Key) {
     let (mut engine, key) = tracker(settings, "CLIENT TRACKING ON");
     let upstream = asked(&mut engine, key, "CLIENT TRACKING ON", "GET {a}1");
     engine.handle_upstream_bytes(upstream, b"$1\r\nx\r\n");
@@ -330,4 +330,114 @@ fn what_cannot_be_is_refused_by_name() {
     let said = drained(&mut engine, last.unwrap());
     assert!(said.contains("1024 upstreams are held by clients of this worker"), "{said}");
     assert_eq!(engine.pools[0].held, HELD_MAX);
+}
+
+#[test]
+fn an_invalidation_that_is_too_long_ends_its_upstream_and_who_waits_on_it_is_told() {
+    let (retry_after, keys) = (Duration::from_secs(60), EjectedKeys::Fail);
+    let ejection = Some(Ejection { failure_limit: 1, retry_after, keys });
+    let (mut engine, key, upstream) = reader(PoolSettings { ejection, ..tagged() });
+    say(&mut engine, key, &["GET {a}1"]);
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b">2\r\n$10\r\ninvalidate\r\n*1\r\n$40000000\r\n");
+    let piece = vec![b'k'; 1024 * 1024];
+    for _ in 0..UNSENT_MAX / piece.len() {
+        engine.handle_upstream_bytes(upstream, &piece);
+    }
+    let said = drained(&mut engine, key);
+    assert!(
+        said.starts_with("-ERR shard s") && said.contains("an invalidation of more than 32 MiB"),
+        "{said}"
+    );
+    assert!(said.ends_with(all_gone()), "{said}");
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    assert!(engine.pools[0].health.live().iter().all(|is_in| *is_in));
+}
+
+#[test]
+fn a_blocking_command_that_is_being_answered_when_keys_move_is_answered_to_its_end() {
+    for size in [1, 200_000] {
+        let (mut engine, key, upstream) = reader(tagged());
+        say(&mut engine, key, &["BLPOP {a}1 0"]);
+        sent(&mut engine);
+        let reply = format!("*2\r\n$4\r\n{{a}}1\r\n${size}\r\n{}\r\n", "v".repeat(size));
+        let (begin, rest) = reply.split_at(reply.len() / 2);
+        engine.handle_upstream_bytes(upstream, begin.as_bytes());
+        let mut said = drained(&mut engine, key);
+        engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
+        said += &drained(&mut engine, key);
+        engine.handle_upstream_bytes(upstream, rest.as_bytes());
+        said += &drained(&mut engine, key);
+        assert!(said == format!("{reply}{}", all_gone()), "{}", &said[..said.len().min(300)]);
+        assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    }
+    // An invalidation that is coming in is no answer.
+    let (mut engine, key, upstream) = reader(tagged());
+    say(&mut engine, key, &["BLPOP {a}1 0"]);
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b">2\r\n$10\r\ninval");
+    engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with("-UNBLOCKED "), "{said}");
+}
+
+#[test]
+fn a_watch_from_before_is_lost_and_exec_says_so() {
+    for tracking in ["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST"] {
+        let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+        say(&mut engine, key, &["HELLO 3", "WATCH {a}1"]);
+        let watching = connect(&mut engine).unwrap();
+        sent(&mut engine);
+        engine.handle_upstream_bytes(watching, b"%0\r\n");
+        sent(&mut engine);
+        engine.handle_upstream_bytes(watching, b"+OK\r\n");
+        drained(&mut engine, key);
+        say(&mut engine, key, &[tracking]);
+        let mut opened = Vec::new();
+        let mut gone = Vec::new();
+        while let Some(action) = engine.poll_action() {
+            match action {
+                Action::Connect(upstream) => {
+                    engine.handle_upstream_connected(upstream);
+                    opened.push(upstream);
+                }
+                Action::Disconnect(upstream) => gone.push(upstream),
+                _ => {}
+            }
+        }
+        assert_eq!(gone, [watching], "{tracking}: what is read there is not tracked");
+        sent(&mut engine);
+        let greeted = [GREETING, b"+OK\r\n"].concat();
+        for upstream in opened {
+            engine.handle_upstream_bytes(upstream, &greeted[..GREETING.len()]);
+            sent(&mut engine);
+            engine.handle_upstream_bytes(upstream, &greeted[GREETING.len()..]);
+        }
+        say(&mut engine, key, &["MULTI", "GET {a}1", "EXEC", "MULTI", "GET {a}1", "EXEC"]);
+        let said = drained(&mut engine, key);
+        assert!(said.contains("-EXECABORT the connection that watched is gone"), "{said}");
+        let upstream = connect(&mut engine);
+        let mut all = sent_text(&mut engine);
+        if let Some(upstream) = upstream {
+            engine.handle_upstream_bytes(upstream, GREETING);
+            all += &sent_text(&mut engine);
+        }
+        assert!(all.ends_with(&all_words(&["MULTI", "GET {a}1", "EXEC"])), "{all}");
+    }
+}
+
+#[test]
+fn what_is_told_in_resp3_stands_before_the_answer_to_hello_2() {
+    let (mut engine, key, near) = reader(tagged());
+    let far = stranger(&mut engine);
+    let slow = asked(&mut engine, key, "CLIENT TRACKING ON", &format!("GET {far}"));
+    say(&mut engine, key, &["GET {a}1", "HELLO 2", "PING"]);
+    sent(&mut engine);
+    let gone = invalidation("{a}1");
+    engine.handle_upstream_bytes(near, format!("$1\r\nx\r\n{gone}").as_bytes());
+    assert_eq!(drained(&mut engine, key), "");
+    engine.handle_upstream_bytes(slow, b"$1\r\nf\r\n");
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with(&format!("$1\r\nf\r\n$1\r\nx\r\n{gone}*14\r\n")), "{said}");
+    assert!(said.ends_with("+PONG\r\n") && said.matches('>').count() == 1, "{said}");
 }
