@@ -351,6 +351,11 @@ impl Join {
         self.replies.len() as u16 - 1
     }
 
+    /// What has come of each part, in their order.
+    pub fn replies(&self) -> impl Iterator<Item = &[u8]> {
+        self.replies.iter().map(Buffer::as_slice)
+    }
+
     /// The part whose bytes come next; `None` if all elements were passed on.
     fn current(&self, passing: Passing) -> Option<u16> {
         if self.kind != JoinKind::ByPosition || passing.dropped {

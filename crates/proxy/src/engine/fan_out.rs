@@ -4,6 +4,8 @@
 //! A shard that is out or down is an error by its name, never an answer without it; RANDOMKEY and SCRIPT alone do without
 //! shards that are out.
 
+use std::sync::Arc;
+
 use shoal_resp::command::{Command, Group};
 use shoal_resp::encode;
 use shoal_topology::Route;
@@ -15,6 +17,7 @@ use crate::failure::Failure;
 use crate::join::{Again, JoinId, JoinKind};
 use crate::policy::{ANYWHERE_KEY, Spread};
 use crate::scan::{BadCursor, Leg};
+use crate::scripts::Name;
 use crate::session::Hold;
 use crate::settings::MultiKey;
 use crate::upstream::{self, Asked, Phase};
@@ -28,8 +31,14 @@ impl Engine {
     pub(super) fn take_spread(&mut self, request: Request<'_>, command: &Command, spread: Spread) -> Taken {
         if let Some(kind) = spread.join() {
             let taken = self.ask_all(request, kind, request.raw, spread.does_without());
-            if matches!(taken, Taken::Yes) {
-                self.follow_scripts(request, spread);
+            match spread {
+                Spread::LoadScript if matches!(taken, Taken::Yes) => {
+                    self.pools[request.pool].scripts.show(request.word(2));
+                }
+                Spread::FlushScripts if matches!(taken, Taken::Yes) => {
+                    self.pools[request.pool].scripts.clear();
+                }
+                _ => {}
             }
             return taken;
         }
@@ -90,21 +99,19 @@ impl Engine {
         Taken::Yes
     }
 
-    /// What a command to all shards means for the scripts that are kept.
-    fn follow_scripts(&mut self, request: Request<'_>, spread: Spread) {
-        let scripts = &mut self.pools[request.pool].scripts;
-        match spread {
-            Spread::LoadScript => {
-                let body = request.word(2);
-                scripts.show(body);
-                (0u16..).zip(&self.pools[request.pool].settings.pool.shards.clone()).for_each(
-                    |(shard, _)| {
-                        self.pools[request.pool].scripts.give(body, shard);
-                    },
-                );
+    /// SCRIPT LOAD is answered by all shards that were asked: those that confirm it by the script's name have it now.
+    #[cold]
+    pub(super) fn note_loaded(&mut self, join: JoinId) {
+        let join = self.joins.get_mut(join);
+        let Some((settings, shards)) = &join.asked else { return };
+        let Some(pool) = self.pools.iter_mut().find(|pool| Arc::ptr_eq(&pool.settings, settings)) else {
+            return; // there are other pools by now
+        };
+        for (reply, &shard) in join.replies().zip(shards) {
+            let name = reply.strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));
+            if let Some((name, _)) = name.and_then(|name| pool.scripts.find(name)) {
+                pool.scripts.give(&name, shard);
             }
-            Spread::FlushScripts => scripts.clear(),
-            _ => {}
         }
     }
 
@@ -160,9 +167,9 @@ impl Engine {
     /// EVAL and its kin.
     fn call_script(&mut self, request: Request<'_>, command: &Command) -> Taken {
         let pool = &mut self.pools[request.pool];
-        let mut again = None;
+        let (mut shown, mut again) = (None, None);
         match command.name {
-            "EVAL" | "EVAL_RO" => pool.scripts.show(request.word(1)),
+            "EVAL" | "EVAL_RO" => shown = pool.scripts.show(request.word(1)),
             "EVALSHA" | "EVALSHA_RO" if request.raw.len() <= CALL_MAX => {
                 again = pool.scripts.find(request.word(1));
             }
@@ -173,9 +180,9 @@ impl Engine {
             Ok(None) => return self.forward_keys(request, command),
             Err(taken) => return taken,
         };
-        let Some(body) = again else {
-            if matches!(command.name, "EVAL" | "EVAL_RO") {
-                self.pools[request.pool].scripts.give(request.word(1), shard);
+        let Some((name, body)) = again else {
+            if let Some(name) = shown {
+                self.pools[request.pool].scripts.give(&name, shard);
             }
             return self.forward(request, usize::from(shard));
         };
@@ -185,13 +192,13 @@ impl Engine {
         let upstream = self.upstream_of(request, usize::from(shard)).ok();
         // A shard that was not given the script by this worker is given it first, so that a pipeline finds it there.
         let scripts = &mut self.pools[request.pool].scripts;
-        let gives = upstream.is_some() && !scripts.was_given(&body, shard);
+        let gives = upstream.is_some() && !scripts.was_given(&name, shard);
         let parts = if gives { 2 } else { 1 };
         let Some((id, sequence)) = self.open_join(request, JoinKind::Script, parts) else {
             return Taken::Yes;
         };
         if gives {
-            self.pools[request.pool].scripts.give(&body, shard);
+            self.pools[request.pool].scripts.give(&name, shard);
             let mut load = Vec::new();
             encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
             self.ask(request, sequence, 1, usize::from(shard), &load);
@@ -204,23 +211,19 @@ impl Engine {
         Taken::Yes
     }
 
-    /// The loading of the script that a call in a transaction on `shard` names, if the shard may lack it.
+    /// The script that a call in a transaction on `shard` names, if the shard may lack it.
     pub(super) fn script_to_give(
         &self,
         request: Request<'_>,
         command: &Command,
         shard: usize,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Name, Arc<[u8]>)> {
         if !matches!(command.name, "EVALSHA" | "EVALSHA_RO") {
             return None;
         }
         let scripts = &self.pools[request.pool].scripts;
-        let body = scripts.find(request.word(1))?;
-        let mut load = Vec::new();
-        if !scripts.was_given(&body, u16::try_from(shard).ok()?) {
-            encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
-        }
-        Some(load)
+        let (name, body) = scripts.find(request.word(1))?;
+        (!scripts.was_given(&name, u16::try_from(shard).ok()?)).then_some((name, body))
     }
 
     /// The shard that runs the script; `None` if its keys lie on several, or cannot be told.

@@ -5,7 +5,7 @@ use shoal_resp::delimiter::Fed;
 use super::{Engine, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
-use crate::join::JoinId;
+use crate::join::{JoinId, JoinKind};
 use crate::session::{Delivered, Place, Protocol};
 use crate::settings::Dialect;
 use crate::upstream::{Due, Phase, Usage};
@@ -252,7 +252,10 @@ impl Engine {
 
     /// All parts of `join` are answered.
     pub(super) fn close_join(&mut self, join: JoinId) {
-        if self.joins.get_mut(join).again.is_some() && self.call_again(join) {
+        let entry = self.joins.get_mut(join);
+        if entry.kind == JoinKind::Same {
+            self.note_loaded(join);
+        } else if entry.again.is_some() && self.call_again(join) {
             return;
         }
         let mut reply = crate::buffer::Buffer::default();

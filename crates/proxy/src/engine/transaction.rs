@@ -14,6 +14,7 @@
 //! own, so that no read of its overtakes its WATCH.
 
 use shoal_resp::command::{Command, Group, lookup_sub};
+use shoal_resp::encode;
 use shoal_topology::Route;
 
 use super::dedicated::Denied;
@@ -134,7 +135,7 @@ impl Engine {
         }
         let watched =
             self.mode(request.session).and_then(|mode| mode.watch.as_ref()).map(|watch| watch.shard);
-        let load = shard.and_then(|shard| self.script_to_give(request, command, shard)).unwrap_or_default();
+        let script = shard.and_then(|shard| self.script_to_give(request, command, shard));
         let writes = self.writes(request, command, policy);
         let Some(transaction) = self.transaction(request.session) else { return Taken::Yes };
         let pinned = transaction.shard.or(watched);
@@ -162,7 +163,9 @@ impl Engine {
                 );
             }
             transaction.shard = pinned.or(shard);
-            transaction.add_script(&load);
+            if let Some((name, body)) = script {
+                transaction.add_script(name, body);
+            }
             transaction.commands.extend_from_slice(request.raw);
             transaction.count += 1;
             transaction.writes |= writes;
@@ -398,7 +401,8 @@ impl Engine {
             return self.abort(request, &error);
         }
         let shard = transaction.shard;
-        let is_large = transaction.commands.len() > STREAMED_MIN && request.lane != OWN_LANE;
+        let bytes = transaction.commands.len() + transaction.script_bytes;
+        let is_large = bytes > STREAMED_MIN && request.lane != OWN_LANE;
         let is_empty = transaction.count == 0;
         let watching = mode.watch.as_ref().map(|watch| watch.upstream);
         let upstream = match watching {
@@ -490,12 +494,19 @@ impl Engine {
         let sequence = session.expect_reply();
         let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
-        let Transaction { scripts, commands, .. } = &transaction;
-        for bytes in [&scripts[..], caching, b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
+        let Transaction { shard, scripts, commands, .. } = &transaction;
+        let mut loads = Vec::with_capacity(transaction.script_bytes);
+        for (name, body) in scripts {
+            encode::command(&mut loads, &[b"SCRIPT", b"LOAD", body]);
+            if let Some(shard) = shard.and_then(|shard| u16::try_from(shard).ok()) {
+                self.pools[request.pool].scripts.give(name, shard);
+            }
+        }
+        for bytes in [&loads[..], caching, b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
             self.buffers.append(&mut entry.output, bytes);
         }
         let length = entry.output.len() - before;
-        let unwanted = transaction.script_count + usize::from(!caching.is_empty()) + 1 + transaction.count;
+        let unwanted = scripts.len() + usize::from(!caching.is_empty()) + 1 + transaction.count;
         entry.queued_unwanted(request.session, sequence, unwanted, self.now);
         entry.queued(request.session, sequence, 0, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
