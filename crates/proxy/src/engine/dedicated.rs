@@ -182,8 +182,8 @@ impl Engine {
         self.resumable.extend(self.awaiting_dedicated.drain(..));
     }
 
-    /// Closes a dedicated upstream if all that still comes on it is the rest of a reply that nobody wants.
-    fn close_if_unwanted(&mut self, key: Key) {
+    /// Closes an upstream that is not shared if all that still comes on it is the rest of a reply that nobody wants.
+    pub(super) fn close_if_unwanted(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get(key) else { return };
         let is_there = |session: Key| self.sessions.get(session).is_some();
         let mut owed = upstream.queue.iter().filter(|pending| !pending.is_forsaken());
@@ -206,6 +206,11 @@ impl Engine {
         }
         self.forget_spare(key);
         let Some(mut upstream) = self.upstreams.remove(key) else { return };
+        if upstream.receiving
+            && let Some(last) = upstream.queue.back()
+        {
+            self.stop_stream(last.session);
+        }
         if !matches!(upstream.phase, Phase::Idle(_)) {
             upstream.home.stats.connections.add(-1);
             self.actions.push_back(Action::Disconnect(key));

@@ -189,3 +189,19 @@ fn within_a_transaction_nothing_blocks() {
     );
     assert_eq!(engine.pools[0].held, 0);
 }
+
+#[test]
+fn a_command_that_is_late_on_a_connection_just_made_gives_its_upstream_up() {
+    let (mut engine, key) = engine(tagged());
+    say(&mut engine, key, &["BLPOP {a}1 0.01"]);
+    // The server has been heard of since the command was queued, so it is not silent, but merely behind.
+    engine.begin_round(Time::from_micros(1) + TIMEOUT / 2, 1);
+    let upstream = connect(&mut engine).unwrap();
+    sent_text(&mut engine);
+    engine.begin_round(Time::from_micros(1) + TIMEOUT + Duration::from_millis(10), 1);
+    engine.handle_timeout();
+    assert!(drained(&mut engine, key).contains("timed out"));
+    assert_eq!(actions(&mut engine), [Action::Disconnect(upstream)]);
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    assert!(engine.sessions.get(key).unwrap().mode.is_none());
+}
