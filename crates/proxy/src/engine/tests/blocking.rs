@@ -205,3 +205,16 @@ fn a_command_that_is_late_on_a_connection_just_made_gives_its_upstream_up() {
     assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
     assert!(engine.sessions.get(key).unwrap().mode.is_none());
 }
+
+#[test]
+fn a_client_that_has_closed_before_its_turn_comes_blocks_nowhere() {
+    let (mut engine, key) = engine(tagged());
+    say(&mut engine, key, &["GET {a}1", "BLPOP {a}1 0"]);
+    let shared = connect(&mut engine).unwrap();
+    sent_text(&mut engine);
+    engine.handle_session_end(key, SessionEnd::Eof);
+    engine.handle_upstream_bytes(shared, b"$-1\r\n");
+    assert_eq!(drained(&mut engine, key), "$-1\r\n", "what it is owed it may still read");
+    assert_eq!(actions(&mut engine), [Action::End(key)], "nothing is popped for nobody");
+    assert_eq!((engine.pools[0].held, engine.session_count()), (0, 0));
+}
