@@ -411,7 +411,9 @@ impl Upstream {
     /// Until when it waits.
     #[inline]
     pub fn gather(&mut self, now: Time, free: bool) -> Result<(), Time> {
-        let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
+        // What precedes the reply of a block of several ends where the block begins, so that alone says nothing.
+        let in_flight =
+            self.answered < self.sent && self.queue.front().is_some_and(|front| front.end <= self.sent);
         self.pace.decide(now, in_flight, self.output.len(), free)
     }
 

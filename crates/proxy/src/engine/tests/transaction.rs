@@ -352,6 +352,25 @@ fn under_the_dialect_of_nutcracker_all_of_it_is_refused() {
 }
 
 #[test]
+fn a_transaction_that_is_alone_does_not_gather() {
+    let (mut engine, key) = engine(PoolSettings { gather: true, ..tagged() });
+    let other = engine.open_session(0, "model".into());
+    let block = ["MULTI", "INCR {a}1", "EXEC"];
+    let mut upstream = None;
+    for _ in 0..2 {
+        say(&mut engine, key, &block);
+        upstream = connect(&mut engine).or(upstream);
+        assert_eq!(sent_text(&mut engine), all_words(&block), "no answer is owed that it could wait for");
+        say(&mut engine, other, &["GET {a}1"]);
+        assert_eq!(sent_text(&mut engine), "", "who comes now waits for it");
+        engine.handle_upstream_bytes(upstream.unwrap(), b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+        assert_eq!(drained(&mut engine, key), "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+        assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]));
+        engine.handle_upstream_bytes(upstream.unwrap(), b"$1\r\n1\r\n");
+    }
+}
+
+#[test]
 fn a_script_is_loaded_once_for_a_transaction_and_known_to_be_there_afterwards() {
     let (mut engine, key) = engine(tagged());
     engine.pools[0].scripts.show(b"return(1)");
