@@ -121,3 +121,16 @@ fn a_reload_ends_the_session_of_a_user_who_is_gone() {
     assert!(ended);
     assert_eq!(heard(&mut engine, stays), "+PONG\r\n");
 }
+
+#[test]
+fn a_refused_exec_of_a_client_that_wants_no_reply_is_not_answered() {
+    let default = || user(DEFAULT_USER, "on nopass ~* &* +@all -exec", None);
+    for (lines, said) in [
+        (&["CLIENT REPLY SKIP", "EXEC", "PING"][..], "+PONG\r\n"),
+        (&["CLIENT REPLY OFF", "MULTI", "EXEC", "EXEC", "CLIENT REPLY ON", "PING"], "+OK\r\n+PONG\r\n"),
+    ] {
+        let (mut engine, key) = begin(guarded(Vec::new(), default()));
+        transaction::say(&mut engine, key, lines);
+        assert_eq!(heard(&mut engine, key), said);
+    }
+}
