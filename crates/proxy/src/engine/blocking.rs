@@ -118,7 +118,7 @@ impl Engine {
         if begun {
             // It has its reply already: what is coming in is still passed on.
             self.give_back(upstream);
-            return;
+            return self.tidy_mode(key);
         }
         self.let_go(upstream);
         if let Some(pending) = pending {

@@ -258,8 +258,9 @@ impl Engine {
     /// Other settings come into force: what is dedicated ends with its present use, spares end at once.
     pub(super) fn retire_unshared(&mut self) {
         let unshared = |(key, upstream): (Key, &Upstream)| match upstream.usage {
+            // Also what sessions held a moment ago, and gave back because their keys move.
             Usage::Dedicated | Usage::Spare => Some(key),
-            // What is held was carried over or closed by now.
+            // What is still held was carried over, and goes on.
             _ => None,
         };
         for key in self.upstreams.iter().filter_map(unshared).collect::<Vec<_>>() {
@@ -268,6 +269,7 @@ impl Engine {
             }
             self.bury_if_retired(key);
         }
+        self.pools.iter_mut().for_each(|pool| pool.dedicated = 0); // what was given back had been counted
         self.resumable.extend(self.awaiting_dedicated.drain(..));
     }
 

@@ -218,3 +218,18 @@ fn a_client_that_has_closed_before_its_turn_comes_blocks_nowhere() {
     assert_eq!(actions(&mut engine), [Action::End(key)], "nothing is popped for nobody");
     assert_eq!((engine.pools[0].held, engine.session_count()), (0, 0));
 }
+
+#[test]
+fn a_reply_that_has_begun_when_keys_move_ends_and_nothing_is_left_of_its_upstream() {
+    let (mut engine, key, upstream) = blocked("BLPOP {a}1 0");
+    engine.handle_upstream_bytes(upstream, b"*2\r\n$4\r\n{a}1");
+    let mut moved = tagged();
+    moved.pool.shards.truncate(2);
+    engine.reconfigure(pools(moved, Arc::new(Health::new(2, None)))).unwrap();
+    assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
+    engine.handle_upstream_bytes(upstream, b"\r\n$1\r\nx\r\n");
+    assert_eq!(drained(&mut engine, key), "*2\r\n$4\r\n{a}1\r\n$1\r\nx\r\n");
+    assert_eq!(actions(&mut engine), [Action::Disconnect(upstream)]);
+    assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
+    assert!(engine.sessions.get(key).unwrap().mode.is_none());
+}
