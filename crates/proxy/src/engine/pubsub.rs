@@ -137,7 +137,11 @@ impl Engine {
         request: Request<'_>,
         targets: &[std::ops::Range<usize>],
     ) -> Result<(), Vec<u8>> {
-        for shard in targets.iter().cloned().flatten() {
+        // Many names, few places: patterns are all on all shards.
+        let mut places = targets.to_vec();
+        places.sort_by_key(|shards| (shards.start, shards.end));
+        places.dedup();
+        for shard in places.into_iter().flatten() {
             let Some(mode) = self.mode(request.session) else { return Ok(()) };
             let subscriber = mode.subscriber.get_or_insert_default();
             if subscriber.homes.iter().any(|home| home.shard == shard)
