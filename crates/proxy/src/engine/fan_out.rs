@@ -287,7 +287,7 @@ impl Engine {
     fn open_join(&mut self, request: Request<'_>, kind: JoinKind, parts: usize) -> Option<(JoinId, u32)> {
         let session = self.sessions.get_mut(request.session)?;
         let id = self.joins.open(kind, request.session);
-        let sequence = session.expect_parts(id);
+        let sequence = session.expect_parts(id, &mut self.pools[request.pool].crowd);
         let join = self.joins.get_mut(id);
         join.sequence = sequence;
         for _ in 0..parts {
@@ -309,7 +309,7 @@ impl Engine {
     }
 
     /// Appends `raw` to an upstream; its reply is for this session's request, of which it is this part.
-    fn append(&mut self, key: Key, whose: (Key, u32, u16), asked: Asked, raw: &[u8]) {
+    pub(super) fn append(&mut self, key: Key, whose: (Key, u32, u16), asked: Asked, raw: &[u8]) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         self.buffers.append(&mut upstream.output, raw);
         let (session, sequence, part) = whose;

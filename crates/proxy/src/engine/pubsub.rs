@@ -204,7 +204,7 @@ impl Engine {
         }
         let upstreams: Vec<Key> = subscriber.homes.iter().map(|home| home.upstream).collect();
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         if let Some(subscriber) = self.subscriber(request.session) {
             subscriber.unconfirmed = Some(Unconfirmed { sequence, adds: change.adds, left, reply });
         }

@@ -434,10 +434,7 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(key));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        if session.outstanding() == 0 {
-            self.pools[request.pool].crowd.asks(&mut session.answered_in);
-        }
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         self.buffers.append(&mut upstream.output, request.raw);
         upstream.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);

@@ -90,11 +90,8 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(full));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        if session.outstanding() == 0 {
-            self.pools[request.pool].crowd.asks(&mut session.answered_in);
-        }
         let id = self.joins.open(kind, request.session);
-        let sequence = session.expect_parts(id);
+        let sequence = session.expect_parts(id, &mut self.pools[request.pool].crowd);
         let join = self.joins.get_mut(id);
         join.sequence = sequence;
         join.part_of_key.resize(splitting.homes.len(), 0);

@@ -99,7 +99,7 @@ impl Engine {
             Err(Denied::Failed(failure)) => return self.drop_behind_failure(request, &failure, Some(shard)),
         };
         let Some(session) = self.sessions.get_mut(request.session) else { return Begun::Yes };
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         session.stream = Some(Box::new(Stream { delimiter: Delimiter::new(), upstream: Some(upstream) }));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
             let kept = self.pools[request.pool].replicates && may_write(command);

@@ -367,15 +367,8 @@ impl Engine {
     /// Appends the request to an upstream that the session has to itself.
     pub(super) fn send_alone(&mut self, request: Request<'_>, upstream: Key) {
         let Some(session) = self.sessions.get_mut(request.session) else { return };
-        let Some(entry) = self.upstreams.get_mut(upstream) else { return };
-        let sequence = session.expect_reply();
-        self.buffers.append(&mut entry.output, request.raw);
-        entry.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
-        touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
-        entry.home.stats.requests.add(1);
-        entry.home.stats.request_bytes.add(request.raw.len() as u64);
-        let timeout = self.pools[request.pool].settings.timeout;
-        self.note_deadline(timeout);
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
+        self.append(upstream, (request.session, sequence, 0), self.asked, request.raw);
     }
 
     fn exec(&mut self, request: Request<'_>) -> Taken {
@@ -491,7 +484,7 @@ impl Engine {
         let Some(transaction) = transaction else { return Taken::Yes };
         let tracking = session.mode.as_ref().and_then(|mode| mode.tracking.as_ref());
         let caching = tracking.map(|tracking| tracking.caching_command()).unwrap_or_default();
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
         let Transaction { shard, scripts, commands, .. } = &transaction;
