@@ -290,11 +290,13 @@ impl Engine {
             Sent::Confirmation => {
                 upstream.has_replied = true;
                 upstream.attempts = 0;
-                upstream.home.stats.responses.add(1);
                 let Some(pending) = upstream.queue.pop_front() else {
                     // The server has ended a subscription of itself, as it does when it gives a shard away.
                     return self.abandon(key);
                 };
+                // All that confirm one command are one reply.
+                let goes_on = upstream.queue.front().is_some_and(|next| next.sequence == pending.sequence);
+                upstream.home.stats.responses.add(u64::from(!goes_on));
                 upstream.answered = pending.end;
                 upstream.in_flight.release(&mut self.buffers, pending.end);
                 self.confirmed(holder);

@@ -125,12 +125,16 @@ impl Engine {
             encode::command(out, &[b"PING"]);
             let length = out.len() - before;
             upstream.queued_ours(last.session, last.sequence, length, self.now);
+            upstream.home.stats.requests.add(1);
+            upstream.home.stats.request_bytes.add(length as u64);
         }
         let out = upstream.output.tail();
         let before = out.len();
         encode::command(out, &[b"WAIT", replicas.to_string().as_bytes(), timeout.to_string().as_bytes()]);
         let length = out.len() - before;
         upstream.queued_wait(replicas, length, self.now);
+        upstream.home.stats.requests.add(1);
+        upstream.home.stats.request_bytes.add(length as u64);
         upstream.home.stats.waits.add(1);
         let timeout = upstream.home.settings.timeout;
         self.note_deadline(timeout);

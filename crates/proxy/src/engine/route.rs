@@ -154,8 +154,7 @@ impl Engine {
         let fruitless = !upstream.has_replied;
         let was_opening = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
         let opened_at = upstream.opened_at.as_micros();
-        let sent = upstream.sent_bytes();
-        let is_watch = upstream.usage == Usage::Watching;
+        let sent = upstream.was_sent();
         let kept = upstream.replication.end();
         let waiting = upstream.reset(&mut self.buffers);
         let holding = std::mem::take(&mut upstream.holding);
@@ -195,10 +194,10 @@ impl Engine {
         let is_followed = settings.followed(home.shard).is_some();
         self.fail_unreplicated(&home, &Vec::from(kept), &error);
         for (nth, pending) in waiting.iter().enumerate() {
-            if !pending.is_forsaken() && pending.is_exec() && !is_watch {
-                self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
-            } else if pending.is_forsaken() {
+            if pending.is_forsaken() {
                 continue;
+            } else if pending.is_exec() {
+                self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
             } else if is_followed {
                 let error = add_fate(&error, pending.end <= sent);
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);

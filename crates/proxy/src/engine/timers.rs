@@ -106,7 +106,6 @@ impl Engine {
         self.note_failing(key, self.now - timeout, begun, &Failure::TimedOut);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
-        let is_watch = upstream.usage == crate::upstream::Usage::Watching;
         let mut late = Vec::new();
         for (nth, pending) in upstream.queue.iter_mut().enumerate() {
             if pending.queued_at + timeout > self.now {
@@ -127,7 +126,7 @@ impl Engine {
         let mut error = Vec::new();
         Failure::TimedOut.write(&mut error, &home.settings, Some(home.shard));
         for pending in late {
-            if pending.is_exec() && !is_watch {
+            if pending.is_exec() {
                 self.fail_exec(&pending, &error, true, false);
                 continue;
             }

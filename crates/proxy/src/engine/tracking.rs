@@ -222,6 +222,8 @@ impl Engine {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return };
         self.buffers.append(&mut entry.output, command);
         entry.queued_ours(session, next, command.len(), self.now);
+        entry.home.stats.requests.add(1);
+        entry.home.stats.request_bytes.add(command.len() as u64);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
     }
 

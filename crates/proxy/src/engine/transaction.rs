@@ -28,7 +28,7 @@ use crate::mode::{Holding, Mode, TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX
 use crate::policy::{ANYWHERE_KEY, Policy, Spread};
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Asked, Usage};
+use crate::upstream::{Asked, EXEC_PART, Usage};
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
@@ -476,7 +476,7 @@ impl Engine {
     /// Sends MULTI, what was queued, and EXEC, whose reply is the session's; the others are dropped.
     fn send_block(&mut self, request: Request<'_>, upstream: Key, alone: bool) -> Taken {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return Taken::Yes };
-        if !alone && (entry.output.len() >= upstream::OUTPUT_MAX || !entry.holding.is_empty()) {
+        if !alone && entry.is_full() {
             return Taken::NotYet(Hold::Upstream(upstream));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
@@ -501,7 +501,7 @@ impl Engine {
         let length = entry.output.len() - before;
         let unwanted = scripts.len() + usize::from(!caching.is_empty()) + 1 + transaction.count;
         entry.queued_unwanted(request.session, sequence, unwanted, self.now);
-        entry.queued(request.session, sequence, 0, asked, length, self.now);
+        entry.queued(request.session, sequence, EXEC_PART, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
         entry.home.stats.requests.add(1 + unwanted as u64);
         entry.home.stats.request_bytes.add(length as u64);

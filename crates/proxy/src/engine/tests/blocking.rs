@@ -233,3 +233,23 @@ fn a_reply_that_has_begun_when_keys_move_ends_and_nothing_is_left_of_its_upstrea
     assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
     assert!(engine.sessions.get(key).unwrap().mode.is_none());
 }
+
+#[test]
+fn a_reload_that_secures_servers_leaves_nobody_on_a_connection_that_is_not() {
+    let (mut engine, key, upstream) = blocked("BLPOP {a}1 0");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let server_tls = Some(crate::tls::ServerTls {
+        config: Arc::new(config),
+        server_name: None,
+        handshake_timeout: Duration::from_secs(1),
+    });
+    let settings = PoolSettings { server_tls, ..tagged() };
+    engine.reconfigure(pools(settings, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    assert!(drained(&mut engine, key).starts_with("-UNBLOCKED the shards of the pool have changed"));
+    assert_eq!(actions(&mut engine), [Action::Disconnect(upstream)]);
+}

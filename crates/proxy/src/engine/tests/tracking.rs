@@ -331,3 +331,24 @@ fn what_cannot_be_is_refused_by_name() {
     assert!(said.contains("1024 upstreams are held by clients of this worker"), "{said}");
     assert_eq!(engine.pools[0].held, HELD_MAX);
 }
+
+#[test]
+fn a_watch_that_fails_is_no_transaction() {
+    for late in [false, true] {
+        let (mut engine, key) = engine(tagged());
+        say(&mut engine, key, &["HELLO 3", "CLIENT TRACKING ON"]);
+        drained(&mut engine, key);
+        let upstream = asked(&mut engine, key, "CLIENT TRACKING ON", "WATCH {a}1");
+        match late {
+            true => {
+                engine.begin_round(Time::from_micros(1) + TIMEOUT / 2, 1);
+                engine.handle_upstream_bytes(upstream, invalidation("{a}1").as_bytes());
+                engine.begin_round(Time::from_micros(1) + TIMEOUT, 1);
+                engine.handle_timeout();
+            }
+            false => engine.handle_upstream_failed(upstream, &Failure::Closed),
+        }
+        let said = drained(&mut engine, key);
+        assert!(said.contains("-ERR shard ") && !said.contains("transaction"), "{said}");
+    }
+}
