@@ -20,7 +20,7 @@ use crate::scan::{BadCursor, Leg};
 use crate::scripts::Name;
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Asked, Phase};
+use crate::upstream::{Asked, Phase};
 
 /// Bytes of a call of a script above which it is not kept for being sent again.
 const CALL_MAX: usize = 64 * 1024;
@@ -324,23 +324,13 @@ impl Engine {
     /// The upstream to `shard`, if its queue is full.
     fn full(&mut self, request: Request<'_>, shard: u16) -> Option<Key> {
         let key = self.upstream_of(request, usize::from(shard)).ok()?;
-        let upstream = self.upstreams.get(key)?;
-        let is_full = upstream.output.len() >= upstream::OUTPUT_MAX || !upstream.holding.is_empty();
-        is_full.then_some(key)
+        self.upstreams.get(key)?.is_full().then_some(key)
     }
 
     /// [`Engine::upstream`], whose own callers are the way of every request: it stays small enough to be inlined there.
     #[inline(never)]
     fn upstream_of(&mut self, request: Request<'_>, shard: usize) -> Result<Key, Failure> {
         self.upstream(request.pool, shard, request.protocol, request.lane)
-    }
-
-    pub(super) fn refuse_for(&mut self, request: Request<'_>, failure: &Failure, shard: usize) -> Taken {
-        let mut error = Vec::new();
-        failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-        self.pools[request.pool].counts.pool.forward_error.add(1);
-        self.answer(request.session, &error);
-        Taken::Yes
     }
 }
 

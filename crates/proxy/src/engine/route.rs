@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use shoal_resp::encode;
 
-use super::switch::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_fate};
 use crate::server_auth::Tries;
 use crate::session::{Delivered, Protocol};
 use crate::settings::Dialect;
@@ -199,7 +198,7 @@ impl Engine {
             } else if pending.is_exec() {
                 self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
             } else if is_followed {
-                let error = add_fate(&error, pending.end <= sent);
+                let error = with_fate(&error, "request", pending.end <= sent);
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             } else {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
@@ -223,8 +222,7 @@ impl Engine {
 
     /// Answers EXEC with `error`; `sent` says whether the server may have got it.
     pub(super) fn fail_exec(&mut self, exec: &Pending, error: &[u8], sent: bool, begun: bool) {
-        let mut error = error.to_vec();
-        super::transaction::add_fate(&mut error, sent);
+        let error = with_fate(error, "transaction", sent);
         self.fail_request(exec.session, exec.sequence, exec.part, &error, begun);
     }
 

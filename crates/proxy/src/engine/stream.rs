@@ -117,10 +117,7 @@ impl Engine {
         failure: &Failure,
         shard: Option<usize>,
     ) -> Begun {
-        let mut error = Vec::new();
-        failure.write(&mut error, &self.pools[request.pool].settings, shard);
-        self.pools[request.pool].counts.pool.forward_error.add(1);
-        self.answer(request.session, &error);
+        self.refuse_for(request, failure, shard);
         self.drop_the_rest(request.session)
     }
 

@@ -108,12 +108,8 @@ impl Engine {
                 break; // it has them
             }
             if let Err(failure) = self.open_own(request.session, request.pool, shard) {
-                let mut error = Vec::new();
-                failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                self.pools[request.pool].counts.pool.forward_error.add(1);
                 self.end_tracking(request.session);
-                self.answer(request.session, &error);
-                return Taken::Yes;
+                return self.refuse_for(request, &failure, shard);
             }
         }
         // What is answered behind the greeting says that the greeting was.

@@ -23,6 +23,7 @@ use super::stream::STREAMED_MIN;
 use super::tracking::OWN_LANE;
 use super::{Engine, touch};
 use crate::arena::Key;
+use crate::failure::with_fate;
 use crate::local::{self, Local};
 use crate::mode::{Holding, Mode, TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX, Transaction, Watch};
 use crate::policy::{ANYWHERE_KEY, Policy, Spread};
@@ -454,10 +455,9 @@ impl Engine {
             Err((failure, shard)) => {
                 let mut error = Vec::new();
                 failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                add_fate(&mut error, false);
                 self.pools[request.pool].counts.pool.forward_error.add(1);
                 self.end_transaction(request.session);
-                self.answer(request.session, &error);
+                self.answer(request.session, &with_fate(&error, "transaction", false));
                 Taken::Yes
             }
         }
@@ -510,13 +510,4 @@ impl Engine {
         self.tidy_mode(request.session);
         if alone { Taken::Last(Hold::Barrier) } else { Taken::Yes }
     }
-}
-
-/// Adds to `error`, why a transaction was not answered, whether it was executed.
-pub(super) fn add_fate(error: &mut Vec<u8>, may_be_executed: bool) {
-    error.truncate(error.len().saturating_sub(2));
-    error.extend_from_slice(match may_be_executed {
-        true => b"; whether the transaction was executed is not known\r\n",
-        false => b"; the transaction was not executed\r\n",
-    });
 }
