@@ -47,10 +47,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let is_idle = session.outstanding() == 0;
         session.writing &= !is_idle;
+        // Before it changes lanes its reads must be answered: on the other lane the write could be executed first.
         if writes && !session.writing && !is_idle {
             return Taken::NotYet(Hold::Barrier);
         }
         session.writing |= writes;
+        // Its reads follow its writes there as long as one is outstanding, or they could be executed first.
         let lane = match session.writing {
             true => {
                 let first = self.pools[request.pool].settings.server_connections;

@@ -168,7 +168,7 @@ impl Engine {
                 self.handle_tracked_push(key, piece);
                 return Kind::Push;
             }
-            b'>' => return Kind::Push, // nobody here subscribes or tracks, so a push is for nobody
+            b'>' => return Kind::Push, // nobody subscribes or tracks by this upstream, so a push on it is for nobody
             _ => return Kind::Reply,
         };
         self.handle_upstream_failed(key, &Failure::Garbage(wrong));

@@ -372,6 +372,10 @@ impl Engine {
         self.append(upstream, (request.session, sequence, 0), self.asked, request.raw);
     }
 
+    /// EXEC. What aborts it is looked at first, since it concerns no server. Then comes all that it may have to wait for, in an
+    /// order that must hold: the gate, or the block would go to where its keys are about to leave; then what the session is
+    /// owed, or the block would overtake it on another upstream; then that upstream, which nobody takes to wait with it. Until
+    /// then the transaction stays in the mode, since after a wait the same EXEC comes again.
     fn exec(&mut self, request: Request<'_>) -> Taken {
         let Some(session) = self.sessions.get(request.session) else { return Taken::Yes };
         let (mode, outstanding) = (session.mode.as_deref(), session.outstanding());
@@ -473,7 +477,9 @@ impl Engine {
         self.upstreams.get(upstream).is_some_and(|upstream| upstream.protocol == request.protocol)
     }
 
-    /// Sends MULTI, what was queued, and EXEC, whose reply is the session's; the others are dropped.
+    /// Sends MULTI, what was queued, and EXEC, whose reply is the session's; the others are dropped. Whether the lane has room is
+    /// asked before anything is taken out of the mode, which EXEC needs if it comes again. On an upstream that is not shared
+    /// (`alone`) nothing of the session's may follow before it is answered.
     fn send_block(&mut self, request: Request<'_>, upstream: Key, alone: bool) -> Taken {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return Taken::Yes };
         if !alone && entry.is_full() {
