@@ -148,13 +148,15 @@ pub struct Engine {
     touched_upstreams: Vec<Key>,
     /// Scratch: the session whose request is being taken, if its upstreams are its own.
     tracker: Option<Key>,
-    /// Upstreams whose output waits for company, and sessions whose hold may be over.
+    /// Upstreams whose output waits for company.
     gathering: Vec<Key>,
+    /// Sessions whose hold may be over.
     resumable: VecDeque<Key>,
     /// Sessions that wait for a dedicated upstream.
     awaiting_dedicated: VecDeque<Key>,
-    /// Upstreams whose servers are not read, and whether something was sent to a client since that was last looked at.
+    /// Upstreams whose servers are not read.
     paused: Vec<Key>,
+    /// Whether something was sent to a client since they were last looked at.
     drained: bool,
     actions: VecDeque<Action>,
     next_deadline: Time,

@@ -362,6 +362,11 @@ impl Join {
         self.replies.len() as u16 - 1
     }
 
+    /// What has come of each part, in their order.
+    pub fn replies(&self) -> impl Iterator<Item = &[u8]> {
+        self.replies.iter().map(Buffer::as_slice)
+    }
+
     /// The part whose bytes come next; `None` if all elements were passed on.
     fn current(&self, passing: Passing) -> Option<u16> {
         if self.kind != JoinKind::ByPosition || passing.dropped {
@@ -373,12 +378,13 @@ impl Join {
 
     /// Whether each part has begun as an array of as many elements as it was asked for.
     fn has_headers(&self) -> bool {
-        self.replies.iter().enumerate().all(|(part, reply)| {
-            let bytes = reply.as_slice();
-            let asked = self.part_of_key.iter().filter(|&&other| usize::from(other) == part).count();
-            let header = format!("*{asked}\r\n");
-            bytes.starts_with(header.as_bytes())
-        })
+        // Asked for with each piece as long as one is missing: that alone must not cost a look at all keys.
+        if self.replies().any(|reply| after_line(reply).is_none()) {
+            return false;
+        }
+        let mut asked = vec![0usize; self.replies.len()];
+        self.part_of_key.iter().for_each(|&part| asked[usize::from(part)] += 1);
+        self.replies().zip(asked).all(|(reply, asked)| reply.starts_with(format!("*{asked}\r\n").as_bytes()))
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -17,7 +17,7 @@ use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
-use crate::gather::AnsweredIn;
+use crate::gather::{AnsweredIn, Crowd};
 use crate::join::JoinId;
 use crate::mode::Mode;
 use crate::snapshot::Traffic;
@@ -353,19 +353,23 @@ impl Session {
         self.release_done(buffers);
     }
 
-    /// Opens the slot of a request whose reply comes from one server; its sequence number.
+    /// Opens the slot of a request whose reply comes from one server; its sequence number. `crowd` is the pool's, which the
+    /// session is not part of any more.
     #[inline]
-    pub fn expect_reply(&mut self) -> u32 {
-        self.push(Slot::Waiting(Buffer::default()))
+    pub fn expect_reply(&mut self, crowd: &mut Crowd) -> u32 {
+        self.push(Slot::Waiting(Buffer::default()), crowd)
     }
 
-    /// Opens the slot of a request whose reply is joined from parts; its sequence number.
-    pub fn expect_parts(&mut self, join: JoinId) -> u32 {
-        self.push(Slot::Joining(join))
+    /// The same of a request whose reply is joined from parts.
+    pub fn expect_parts(&mut self, join: JoinId, crowd: &mut Crowd) -> u32 {
+        self.push(Slot::Joining(join), crowd)
     }
 
     #[inline]
-    fn push(&mut self, slot: Slot) -> u32 {
+    fn push(&mut self, slot: Slot, crowd: &mut Crowd) -> u32 {
+        if self.slots.is_empty() {
+            crowd.asks(&mut self.answered_in);
+        }
         self.traffic.requests += 1;
         let sequence = self.first.wrapping_add(self.slots.len() as u32);
         self.slots.push_back(slot);
@@ -573,7 +577,7 @@ mod tests {
             let mut session = session();
             let replies: Vec<Vec<u8>> =
                 lengths.iter().enumerate().map(|(n, &length)| vec![n as u8; length]).collect();
-            let sequences: Vec<u32> = replies.iter().map(|_| session.expect_reply()).collect();
+            let sequences: Vec<u32> = replies.iter().map(|_| session.expect_reply(&mut Crowd::default())).collect();
             let mut given = vec![0usize; replies.len()];
             let mut choices = choices.into_iter();
             while given.iter().zip(&replies).any(|(&given, reply)| given < reply.len()) {
@@ -594,11 +598,11 @@ mod tests {
     fn an_error_takes_the_place_of_a_reply_that_broke_off_unless_its_beginning_is_gone() {
         let mut buffers = BufferPool::default();
         let mut session = session();
-        let first = session.expect_reply();
+        let first = session.expect_reply(&mut Crowd::default());
         session.deliver(&mut buffers, first, b"$5\r\nhe", false);
         session.replace(&mut buffers, first, b"-ERR gone\r\n", true);
         assert_eq!(session.output.as_slice(), b"-ERR gone\r\n");
-        let large = session.expect_reply();
+        let large = session.expect_reply(&mut Crowd::default());
         session.deliver(&mut buffers, large, &vec![b'x'; PARKED_REPLY_MAX + 1], false);
         session.deliver(&mut buffers, large, b"more of it", false);
         session.replace(&mut buffers, large, b"-ERR gone\r\n", true);
@@ -609,7 +613,7 @@ mod tests {
     fn a_local_answer_waits_for_the_replies_before_it() {
         let mut buffers = BufferPool::default();
         let mut session = session();
-        let get = session.expect_reply();
+        let get = session.expect_reply(&mut Crowd::default());
         session.answer(&mut buffers, b"+PONG\r\n");
         assert!(session.output.is_empty());
         session.deliver(&mut buffers, get, b"$-1\r\n", true);

@@ -49,10 +49,10 @@ impl Engine {
         }
         if policy == Policy::Holding(Holding::Exec) {
             self.end_transaction(request.session);
-            self.answer_error(
-                request.session,
-                &format!("EXECABORT Transaction discarded because of: {error}"),
-            );
+            if !self.swallows(request.session) {
+                let error = format!("EXECABORT Transaction discarded because of: {error}");
+                self.answer_error(request.session, &error);
+            }
             return Some(Taken::Yes);
         }
         Some(self.refuse(request, &error))

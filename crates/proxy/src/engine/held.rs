@@ -17,6 +17,7 @@ use crate::arena::Key;
 use crate::failure::Failure;
 use crate::server_auth::ServerAuth;
 use crate::session::NO_POOL;
+use crate::tls::ServerTls;
 use crate::upstream::{Upstream, Usage};
 
 /// Upstreams of one pool and worker that sessions hold. Beyond it WATCH, blocking commands, subscriptions and what a session
@@ -233,6 +234,7 @@ impl Pool {
         before.pool == after.pool
             && ServerAuth::is_same_user(before.server_auth.as_ref(), after.server_auth.as_ref())
             && before.database == after.database
+            && ServerTls::is_kept(before.server_tls.as_ref(), after.server_tls.as_ref())
             && self.health.live() == now.health.live()
     }
 }

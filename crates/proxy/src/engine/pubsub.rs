@@ -142,7 +142,11 @@ impl Engine {
         request: Request<'_>,
         targets: &[std::ops::Range<usize>],
     ) -> Result<(), Vec<u8>> {
-        for shard in targets.iter().cloned().flatten() {
+        // Many names, few places: patterns are all on all shards.
+        let mut places = targets.to_vec();
+        places.sort_by_key(|shards| (shards.start, shards.end));
+        places.dedup();
+        for shard in places.into_iter().flatten() {
             let Some(mode) = self.mode(request.session) else { return Ok(()) };
             let subscriber = mode.subscriber.get_or_insert_default();
             if subscriber.homes.iter().any(|home| home.shard == shard)
@@ -206,7 +210,7 @@ impl Engine {
         }
         let upstreams: Vec<Key> = subscriber.homes.iter().map(|home| home.upstream).collect();
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         if let Some(subscriber) = self.subscriber(request.session) {
             subscriber.unconfirmed = Some(Unconfirmed { sequence, adds: change.adds, left, reply });
         }
@@ -292,11 +296,13 @@ impl Engine {
             Sent::Confirmation => {
                 upstream.has_replied = true;
                 upstream.attempts = 0;
-                upstream.home.stats.responses.add(1);
                 let Some(pending) = upstream.queue.pop_front() else {
                     // The server has ended a subscription of itself, as it does when it gives a shard away.
                     return self.abandon(key);
                 };
+                // All that confirm one command are one reply.
+                let goes_on = upstream.queue.front().is_some_and(|next| next.sequence == pending.sequence);
+                upstream.home.stats.responses.add(u64::from(!goes_on));
                 upstream.answered = pending.end;
                 upstream.in_flight.release(&mut self.buffers, pending.end);
                 self.confirmed(holder);

@@ -5,7 +5,7 @@ use shoal_resp::delimiter::Fed;
 use super::{Engine, Pool, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
-use crate::join::JoinId;
+use crate::join::{JoinId, JoinKind};
 use crate::session::{Delivered, Place, Protocol, Session};
 use crate::settings::Dialect;
 use crate::upstream::{Due, Phase, Usage};
@@ -166,7 +166,7 @@ impl Engine {
                 self.handle_tracked_push(key, piece);
                 return Kind::Push;
             }
-            b'>' => return Kind::Push, // nobody here subscribes or tracks, so a push is for nobody
+            b'>' => return Kind::Push, // nobody subscribes or tracks by this upstream, so a push on it is for nobody
             _ => return Kind::Reply,
         };
         self.handle_upstream_failed(key, &Failure::Garbage(wrong));
@@ -250,7 +250,10 @@ impl Engine {
 
     /// All parts of `join` are answered.
     pub(super) fn close_join(&mut self, join: JoinId) {
-        if self.joins.get_mut(join).again.is_some() && self.call_again(join) {
+        let entry = self.joins.get_mut(join);
+        if entry.kind == JoinKind::Same {
+            self.note_loaded(join);
+        } else if entry.again.is_some() && self.call_again(join) {
             return;
         }
         let mut reply = crate::buffer::Buffer::default();

@@ -105,7 +105,7 @@ impl Engine {
             Err(Denied::Failed(failure)) => return self.drop_behind_failure(request, &failure, Some(shard)),
         };
         let Some(session) = self.sessions.get_mut(request.session) else { return Begun::Yes };
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         session.stream = Some(Box::new(Stream { upstream: Some(upstream), ..Stream::dropped() }));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
             let kept = self.pools[request.pool].replicates && may_write(command);
@@ -123,10 +123,7 @@ impl Engine {
         failure: &Failure,
         shard: Option<usize>,
     ) -> Begun {
-        let mut error = Vec::new();
-        failure.write(&mut error, &self.pools[request.pool].settings, shard);
-        self.pools[request.pool].counts.pool.forward_error.add(1);
-        self.answer(request.session, &error);
+        self.refuse_for(request, failure, shard);
         self.drop_the_rest(request.session)
     }
 

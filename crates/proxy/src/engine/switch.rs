@@ -125,13 +125,3 @@ impl Upstream {
             && own == settings.pool.shards.get(shard).map(|shard| &shard.name)
     }
 }
-
-/// Adds to `error`, why a request was not answered, whether it may have been executed.
-pub(super) fn add_fate(error: &[u8], may_be_executed: bool) -> Vec<u8> {
-    let mut error = error.strip_suffix(b"\r\n").unwrap_or(error).to_vec();
-    error.extend_from_slice(match may_be_executed {
-        true => b"; whether the request was executed is not known\r\n",
-        false => b"; the request was not executed\r\n",
-    });
-    error
-}

@@ -111,12 +111,8 @@ impl Engine {
                 break; // it has them
             }
             if let Err(failure) = self.open_own(request.session, request.pool, shard) {
-                let mut error = Vec::new();
-                failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                self.pools[request.pool].counts.pool.forward_error.add(1);
                 self.end_tracking(request.session);
-                self.answer(request.session, &error);
-                return Taken::Yes;
+                return self.refuse_for(request, &failure, shard);
             }
         }
         // What is answered behind the greeting says that the greeting was.
@@ -228,6 +224,8 @@ impl Engine {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return };
         self.buffers.append(&mut entry.output, command);
         entry.queued_ours(session, next, command.len(), self.now);
+        entry.home.stats.requests.add(1);
+        entry.home.stats.request_bytes.add(command.len() as u64);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
     }
 

@@ -291,3 +291,16 @@ fn a_large_value_that_is_refused_by_a_limit_is_not_charged_and_one_that_is_refus
         assert_eq!(ping(&mut engine, 5).contains("limit reached: bytes_per_second"), is_charged);
     }
 }
+
+#[test]
+fn a_refused_exec_of_a_client_that_wants_no_reply_is_not_answered() {
+    let default = || user(DEFAULT_USER, "on nopass ~* &* +@all -exec", None);
+    for (lines, said) in [
+        (&["CLIENT REPLY SKIP", "EXEC", "PING"][..], "+PONG\r\n"),
+        (&["CLIENT REPLY OFF", "MULTI", "EXEC", "EXEC", "CLIENT REPLY ON", "PING"], "+OK\r\n+PONG\r\n"),
+    ] {
+        let (mut engine, key) = begin(guarded(Vec::new(), default()));
+        transaction::say(&mut engine, key, lines);
+        assert_eq!(heard(&mut engine, key), said);
+    }
+}

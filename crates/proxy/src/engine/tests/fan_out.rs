@@ -394,3 +394,35 @@ fn replies_that_are_too_long_to_be_joined_are_an_error_and_not_waited_for_for_ev
         assert_eq!(steps.engine.outstanding(), (0, 0));
     }
 }
+
+#[test]
+fn a_shard_that_did_not_confirm_a_script_is_given_it_before_its_next_call() {
+    let mut steps = Steps::new(|_| {});
+    steps.ask(&["GET", "a"]);
+    let lacking = steps.sent().iter().position(|sent| !sent.is_empty()).unwrap();
+    steps.reply(lacking, "$-1\r\n");
+    steps.ask(&["SCRIPT", "LOAD", BODY]);
+    steps.sent();
+    for shard in 0..SHARDS {
+        let loaded = format!("$40\r\n{NAME}\r\n");
+        steps.reply(shard, if shard == lacking { "-OOM no room\r\n" } else { &loaded });
+    }
+    assert!(steps.answered().contains("-OOM no room"));
+    let load = words(&["SCRIPT", "LOAD", BODY]);
+    let mut called = [false; SHARDS];
+    for key in (0..20).map(|number| if number == 0 { "a".to_owned() } else { format!("k{number}") }) {
+        let call = words(&["EVALSHA", NAME, "1", &key]);
+        steps.ask(&["EVALSHA", NAME, "1", &key]);
+        let sent = steps.sent();
+        let shard = sent.iter().position(|sent| !sent.is_empty()).unwrap();
+        let is_first = !std::mem::replace(&mut called[shard], true);
+        let expected = if shard == lacking && is_first { load.clone() + &call } else { call };
+        assert_eq!(sent[shard], expected, "{shard}");
+        if shard == lacking && is_first {
+            steps.reply(shard, &format!("$40\r\n{NAME}\r\n"));
+        }
+        steps.reply(shard, ":1\r\n");
+        assert_eq!(steps.answered(), ":1\r\n");
+    }
+    assert_eq!(called, [true; SHARDS]);
+}

@@ -277,7 +277,7 @@ fn a_subscriber_that_is_cut_while_it_sends_a_large_value_is_not_waited_for() {
 fn a_subscription_ends_where_it_was_made_also_where_keys_go_by_lot() {
     for seed in 1..20 {
         let mut settings = PoolSettings { timeout: None, ..tagged() };
-        settings.pool.distribution = Distribution::Random;
+        settings.pool.distribution = shoal_topology::Distribution::Random;
         let health = Arc::new(Health::new(SHARDS, None));
         let parts = Parts { pools: pools(settings, health), seed, first_id: 1, id_step: 1 };
         let mut engine = Engine::new(parts).unwrap();

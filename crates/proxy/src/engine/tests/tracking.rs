@@ -441,3 +441,24 @@ fn what_is_told_in_resp3_stands_before_the_answer_to_hello_2() {
     assert!(said.starts_with(&format!("$1\r\nf\r\n$1\r\nx\r\n{gone}*14\r\n")), "{said}");
     assert!(said.ends_with("+PONG\r\n") && said.matches('>').count() == 1, "{said}");
 }
+
+#[test]
+fn a_watch_that_fails_is_no_transaction() {
+    for late in [false, true] {
+        let (mut engine, key) = engine(tagged());
+        say(&mut engine, key, &["HELLO 3", "CLIENT TRACKING ON"]);
+        drained(&mut engine, key);
+        let upstream = asked(&mut engine, key, "CLIENT TRACKING ON", "WATCH {a}1");
+        match late {
+            true => {
+                engine.begin_round(Time::from_micros(1) + TIMEOUT / 2, 1);
+                engine.handle_upstream_bytes(upstream, invalidation("{a}1").as_bytes());
+                engine.begin_round(Time::from_micros(1) + TIMEOUT, 1);
+                engine.handle_timeout();
+            }
+            false => engine.handle_upstream_failed(upstream, &Failure::Closed),
+        }
+        let said = drained(&mut engine, key);
+        assert!(said.contains("-ERR shard ") && !said.contains("transaction"), "{said}");
+    }
+}

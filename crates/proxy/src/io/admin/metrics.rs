@@ -84,7 +84,7 @@ const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
     (
         "shoal_upstream_requests_total",
         Kind::Counter,
-        "Requests forwarded, parts of split ones counted each.",
+        "Requests sent; parts of split ones, and the proxy's own such as WAIT, counted each.",
         |server| server.requests.get() as i64,
     ),
     ("shoal_upstream_request_bytes_total", Kind::Counter, "Bytes of requests forwarded.", |server| {
