@@ -52,6 +52,7 @@ fn settings(dialect: Dialect) -> PoolSettings {
     PoolSettings {
         tls: None,
         server_tls: None,
+        sentinel_tls: None,
         pool: TopologyPool {
             name: "alpha".into(),
             mode: Mode::Cache,

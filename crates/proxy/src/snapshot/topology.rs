@@ -105,6 +105,8 @@ pub struct SentinelRow {
     pub sentinels: Vec<String>,
     /// How many of them answered when last asked.
     pub reachable: u32,
+    /// The others, each with why it did not.
+    pub silent: Vec<String>,
     /// What they call it.
     #[serde(rename = "master_name")]
     pub watched_as: String,
@@ -128,6 +130,7 @@ impl SentinelRow {
         SentinelRow {
             sentinels: sentinels.endpoints.iter().map(ToString::to_string).collect(),
             reachable: status.reachable.load(Ordering::Relaxed),
+            silent: status.silent(),
             watched_as: sentinels.watched_as.clone(),
             primary: followed.primary.name(),
             since_unix_us: Some(status.since_unix_micros.load(Ordering::Relaxed)).filter(|&since| since != 0),

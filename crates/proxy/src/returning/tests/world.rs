@@ -119,6 +119,7 @@ pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) ->
     PoolSettings {
         tls: None,
         server_tls: None,
+        sentinel_tls: None,
         pool: Pool {
             name: "alpha".into(),
             mode: Mode::Cache,
