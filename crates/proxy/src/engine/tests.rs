@@ -25,6 +25,7 @@ use crate::stats::WorkerStats;
 use crate::time::Time;
 
 mod admission;
+mod attributes;
 mod blocking;
 mod cases;
 mod detour;
@@ -32,6 +33,7 @@ mod fan_out;
 mod inside;
 mod large;
 mod leaving;
+mod muted;
 mod pubsub;
 mod replicated;
 mod switch;
