@@ -118,7 +118,9 @@ fn a_shard_that_is_ejected_and_one_that_returns_take_all_copies() {
         told = client.reply().expect("a push");
     }
     assert_eq!(String::from_utf8_lossy(&told), String::from_utf8_lossy(ALL));
-    assert!(proxy.log().contains("shard hot-0 of pool hot is back"), "{}", proxy.log());
+    wait::until("the log to say so", || {
+        proxy.log().contains("shard hot-0 of pool hot is back").then_some(())
+    });
     let reply = client.call(&["GET", &near]);
     assert_eq!(reply, b"_\r\n", "the server that returned is empty");
     assert_eq!(writer.call(&["SET", &near, "4"]), b"+OK\r\n");
