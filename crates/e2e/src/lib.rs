@@ -39,6 +39,6 @@ pub use process::Process;
 pub use proxy::{Config, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, ShoalProxy};
 pub use raw_client::{End, RawClient};
 pub use redis_server::RedisServer;
-pub use sentinel::{Sentinel, Watched};
+pub use sentinel::{Sentinel, Shown, Watched};
 pub use sharded::Sharded;
 pub use workplace::Workplace;

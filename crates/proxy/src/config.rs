@@ -99,6 +99,7 @@ struct PoolEntry {
     eject: Option<EjectEntry>,
     tls: Option<tls::TlsEntry>,
     server_tls: Option<tls::ServerTlsEntry>,
+    sentinel_tls: Option<tls::ServerTlsEntry>,
     servers: Vec<ServerEntry>,
 }
 
@@ -369,10 +370,8 @@ impl PoolEntry {
             ));
         }
         sentinels::check_followed(&mut followed)?;
-        if self.server_tls.is_some() && !followed.is_empty() {
-            return Err("server_tls: a shard with sentinels is asked for its role without TLS, and would be told the password in \
-                        clear: give its address, or leave server_tls out"
-                .to_owned());
+        if self.sentinel_tls.is_some() && followed.is_empty() {
+            return Err("sentinel_tls: no server of the pool is found by sentinels: leave it out".to_owned());
         }
         let keyless_scripts = match &self.keyless_scripts {
             Some(name) => {
@@ -383,11 +382,19 @@ impl PoolEntry {
             None => None,
         };
         let tls = self.tls.map(|tls| tls.mean(folder)).transpose()?;
-        let server_tls = self.server_tls.map(|tls| tls.mean(folder, &shards)).transpose()?;
+        let server_tls = match self.server_tls {
+            Some(tls) => Some(tls.mean("server_tls", folder, &sentinels::addresses(&shards, &followed))?),
+            None => None,
+        };
+        let sentinel_tls = match self.sentinel_tls {
+            Some(tls) => Some(tls.mean_of_sentinels(folder, &sentinels::asked(&shards, &followed))?),
+            None => None,
+        };
         Ok(PoolSettings {
             listen: listen(&self.listen)?,
             tls,
             server_tls,
+            sentinel_tls,
             pool: Pool {
                 name: self.name,
                 mode: if cache { Mode::Cache } else { Mode::Storage },

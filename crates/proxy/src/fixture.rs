@@ -38,6 +38,7 @@ pub fn settings(shards: usize) -> PoolSettings {
     PoolSettings {
         tls: None,
         server_tls: None,
+        sentinel_tls: None,
         pool: pool(shards),
         listen: Listen::Tcp { host: "127.0.0.1".into(), port: 1 },
         backlog: 1,

@@ -227,6 +227,13 @@ impl Following {
         self.sentinels.iter().filter(|sentinel| sentinel.report.is_some()).count()
     }
 
+    /// The sentinels that did not answer when last asked, each with why.
+    pub fn silent(&self) -> impl Iterator<Item = String> + '_ {
+        let all = self.sentinels.iter().zip(&self.names);
+        all.filter(|(sentinel, _)| !sentinel.why.is_empty())
+            .map(|(sentinel, name)| format!("{name}: {}", sentinel.why))
+    }
+
     /// How often it was looked.
     pub fn looks(&self) -> u64 {
         self.looks
@@ -544,8 +551,7 @@ impl Following {
         if self.sentinels.iter().any(|sentinel| sentinel.report.is_some() || sentinel.why.is_empty()) {
             return None;
         }
-        let complaint = |(sentinel, name): (&Sentinel, &String)| format!("{name}: {}", sentinel.why);
-        let all: Vec<String> = self.sentinels.iter().zip(&self.names).map(complaint).collect();
+        let all: Vec<String> = self.silent().collect();
         Some(format!("none of its sentinels answers: {}", all.join("; ")))
     }
 }

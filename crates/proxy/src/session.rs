@@ -144,6 +144,8 @@ pub struct Session {
     pub peer: Box<str>,
     /// What `CLIENT SETNAME` set.
     pub name: Vec<u8>,
+    /// What library it uses (CLIENT SETINFO), if it said so.
+    pub library: Option<Box<Library>>,
     /// The version of RESP.
     pub protocol: Protocol,
     /// Whether a user's password was given, or none is needed.
@@ -219,6 +221,15 @@ pub enum Delivered {
     Part(JoinId),
 }
 
+/// A client library, by its own words; each is empty if it was not said.
+#[derive(Debug, Default)]
+pub struct Library {
+    /// Its name (`lib-name`).
+    pub name: Vec<u8>,
+    /// Its version (`lib-ver`).
+    pub version: Vec<u8>,
+}
+
 impl Session {
     /// A session that has just been accepted.
     pub fn new(
@@ -235,6 +246,7 @@ impl Session {
             id,
             peer,
             name: Vec::new(),
+            library: None,
             protocol: Protocol::Resp2,
             authenticated,
             guarded: !authenticated,

@@ -40,8 +40,10 @@ pub struct PoolSettings {
     pub listen: Listen,
     /// How clients speak TLS, if they do.
     pub tls: Option<Arc<ListenTls>>,
-    /// How servers are spoken to by TLS, if they are.
+    /// How servers are spoken to by TLS, if they are; also those that sentinels name.
     pub server_tls: Option<ServerTls>,
+    /// How the sentinels of its shards are spoken to by TLS, if they are.
+    pub sentinel_tls: Option<ServerTls>,
     /// Connections that may wait to be accepted, as `listen(2)` takes it.
     pub backlog: u32,
     /// Whether sockets of clients get `SO_KEEPALIVE`.

@@ -220,6 +220,8 @@ pub struct Upstream {
     pub tries: Tries,
     /// The message that is coming in to a subscriber, or the invalidation to a session that tracks.
     pub frame: Buffer,
+    /// Attributes that are coming in, until it is known what they describe.
+    pub attributes: Vec<u8>,
     /// Requests to be sent.
     pub output: Buffer,
     /// Who waits, oldest first: for requests sent, then for those in `output`.
@@ -276,6 +278,7 @@ impl Upstream {
             greeted: Buffer::default(),
             tries: Tries::default(),
             frame: Buffer::default(),
+            attributes: Vec::new(),
             output: Buffer::default(),
             queue: VecDeque::new(),
             delimiter: Delimiter::new(),
@@ -453,6 +456,7 @@ impl Upstream {
         self.in_flight.release(buffers, u64::MAX);
         self.answered = 0;
         self.delimiter = Delimiter::new();
+        self.attributes = Vec::new();
         self.receiving = false;
         self.partial = 0;
         self.paused_at = Time::NEVER;

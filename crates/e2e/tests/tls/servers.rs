@@ -259,9 +259,36 @@ fn a_configuration_that_cannot_be_right_is_refused_by_name() {
             "is where the pool listens without TLS",
         ),
         (format!("tls: {{{own}, handshake_timeout: 0}}"), "127.0.0.1:1", "handshake_timeout: 0"),
+        (
+            format!("server_tls: {{ca: {ca}}}"),
+            "a..b:1",
+            "server_tls: server a..b:1: a..b:1 is no name that a certificate can have",
+        ),
+        (
+            format!("sentinel_tls: {{ca: {ca}}}"),
+            "127.0.0.1:1",
+            "sentinel_tls: no server of the pool is found",
+        ),
+        (
+            format!("sentinel_tls: {{ca: {ca}, handshake_timeout: 5}}"),
+            "{sentinels: ['s:1'], master_name: m}",
+            "sentinel_tls: handshake_timeout: a sentinel has a second",
+        ),
+        (
+            "sentinel_tls: {ca: missing.crt}".to_owned(),
+            "{sentinels: ['s:1'], master_name: m}",
+            "sentinel_tls: ",
+        ),
+        (
+            format!("sentinel_tls: {{ca: {ca}}}"),
+            "{sentinels: ['s:1', 'a..b:1'], master_name: m}",
+            "sentinel_tls: a sentinel of m: a..b:1 is no name that a certificate can have: say server_name",
+        ),
     ] {
+        let server =
+            if address.starts_with('{') { address.to_owned() } else { format!("address: {address}") };
         let yml = format!(
-            "pools:\n  - name: demo\n    mode: storage\n    listen: 127.0.0.1:7\n    {keys}\n    servers:\n      - address: {address}\n"
+            "pools:\n  - name: demo\n    mode: storage\n    listen: 127.0.0.1:7\n    {keys}\n    servers:\n      - {server}\n"
         );
         let said = check(&ground.workplace, &yml);
         assert!(said.contains(expected) && said.contains("pool demo"), "{said}\nshould say\n{expected}");

@@ -64,6 +64,8 @@ impl Engine {
     }
 }
 
+/// Whether it is a CLIENT REPLY that Redis knows; another one is an error, as unwanted as any.
 fn is_reply(request: &Request<'_>) -> bool {
-    request.args.len() == 3 && request.word(1).eq_ignore_ascii_case(b"REPLY")
+    let is = |word: usize, name: &str| request.word(word).eq_ignore_ascii_case(name.as_bytes());
+    request.args.len() == 3 && is(1, "REPLY") && ["ON", "OFF", "SKIP"].iter().any(|name| is(2, name))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use shoal_resp::command::{Command, lookup_sub};
 use shoal_resp::delimiter::Fed;
+use shoal_resp::elements::behind_attributes;
 use shoal_resp::encode;
 use shoal_topology::Route;
 
@@ -291,6 +292,11 @@ impl Engine {
     fn handle_sent(&mut self, key: Key, frame: &[u8]) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let Some(holder) = upstream.holder else { return };
+        // What describes a message is of RESP3, and not for everybody.
+        let frame = match frame.first() {
+            Some(b'|') => behind_attributes(frame).unwrap_or(frame),
+            _ => frame,
+        };
         match Sent::of(frame) {
             Sent::Message => self.push(holder, frame),
             Sent::Confirmation => {

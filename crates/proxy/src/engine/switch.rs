@@ -40,14 +40,17 @@ impl Engine {
         for key in self.upstreams.keys() {
             let Some(upstream) = self.upstreams.get_mut(key) else { continue };
             let of_shard = upstream.is_of(settings, shard);
-            if Arc::ptr_eq(&upstream.home.settings, &before) {
+            let is_current = Arc::ptr_eq(&upstream.home.settings, &before);
+            // It was opened since nobody is sent to: there is no connection to cut.
+            let waits = is_current && upstream.awaits_primary();
+            if is_current {
                 upstream.home.settings = settings.clone();
             }
             match primary {
                 _ if !of_shard => {}
                 Primary::Unknown => self.handle_upstream_failed(key, &Failure::NoPrimary),
                 Primary::Switching | Primary::Known => {
-                    if is_new {
+                    if is_new && !waits {
                         self.cut_off(key);
                     }
                     self.lead_on(key, primary);

@@ -21,6 +21,7 @@ use crate::stats::WorkerStats;
 use crate::time::Time;
 
 mod admission;
+mod attributes;
 mod blocking;
 mod cases;
 mod detour;
@@ -28,6 +29,7 @@ mod fan_out;
 mod inside;
 mod large;
 mod leaving;
+mod muted;
 mod pubsub;
 mod removed;
 mod replicated;

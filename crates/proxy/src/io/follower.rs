@@ -235,7 +235,10 @@ impl Follower {
         let patience = until.since(self.now());
         if let Err(error) = self.links.wait(patience) {
             log::seldom(&format!("cannot wait for sentinels: {error}"));
-            thread::sleep(LOOK_EVERY); // it would fail again at once
+            // It would fail again at once. To wait for the bell alone the kernel needs no memory, and whatever rings ends it.
+            if let Err(error) = self.links.wait_for_bell(LOOK_EVERY) {
+                log::seldom(&format!("cannot wait for news of workers: {error}"));
+            }
         }
         let now = self.now();
         while let Some(Answered { asker, whom, answer }) = self.links.poll_answer() {
@@ -267,6 +270,7 @@ impl Shard {
                 .password
                 .clone()
                 .map(|password| ServerAuth { user: self.sentinels.user.clone(), passwords: vec![password] }),
+            tls: self.settings.sentinel_tls.clone(),
         })
     }
 
@@ -283,9 +287,11 @@ impl Shard {
             Step::Ask { whom, requests, replies } => {
                 let target = match &whom {
                     Whom::Sentinel(index) => self.sentinel_targets().nth(*index),
-                    Whom::Instance(endpoint) => {
-                        Some(Target { endpoint: endpoint.clone(), auth: self.settings.server_auth.clone() })
-                    }
+                    Whom::Instance(endpoint) => Some(Target {
+                        endpoint: endpoint.clone(),
+                        auth: self.settings.server_auth.clone(),
+                        tls: self.settings.server_tls.clone(),
+                    }),
                 };
                 match target {
                     Some(target) => links.ask(target, number, whom, &requests, replies),
@@ -346,6 +352,7 @@ impl Shard {
         status.looks.store(following.looks(), Ordering::Relaxed);
         status.reachable.store(following.reachable() as u32, Ordering::Relaxed);
         status.config_epoch.store(following.epoch(), Ordering::Relaxed);
+        status.set_silent(following.silent().collect());
     }
 }
 

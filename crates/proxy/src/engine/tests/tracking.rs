@@ -5,7 +5,9 @@ use super::transaction::{actions, all_words, say, sent_text, stranger, tagged, w
 use super::*;
 use crate::engine::held::HELD_MAX;
 use crate::engine::pubsub::{SLOW_MAX, SLOW_MIN, UNSENT_MAX};
+use crate::following::shard::{Followed, Primary, Sentinels};
 use crate::tracking::INVALIDATE_ALL;
+use shoal_topology::{Route, Router};
 
 mod simulation;
 
@@ -116,7 +118,11 @@ fn a_lost_upstream_takes_all_copies_with_it_and_the_next_request_opens_another()
 }
 
 fn broadcasting() -> (Engine, Key) {
-    let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+    broadcasting_in(tagged())
+}
+
+fn broadcasting_in(settings: PoolSettings) -> (Engine, Key) {
+    let (mut engine, key) = engine(PoolSettings { timeout: None, ..settings });
     say(&mut engine, key, &["HELLO 3"]);
     drained(&mut engine, key);
     say(&mut engine, key, &["CLIENT TRACKING ON BCAST PREFIX a"]);
@@ -187,6 +193,76 @@ fn where_keys_move_all_copies_go_behind_the_last_reply_of_the_time_before() {
     engine.handle_upstream_bytes(upstream, invalidation("{a}1").as_bytes());
     assert_eq!(drained(&mut engine, key), invalidation("{a}1"));
     assert_eq!(engine.pools[0].held, 1);
+}
+
+/// The same pool, whose first shard follows Sentinel.
+fn watched() -> PoolSettings {
+    let endpoints = vec!["10.0.0.9:26379".parse().unwrap()];
+    let sentinels = Sentinels { endpoints, watched_as: "m".into(), user: None, password: None };
+    let mut settings = PoolSettings { timeout: None, ..tagged() };
+    settings.followed = vec![None; SHARDS];
+    let shard = home_of_a(&settings);
+    settings.followed[shard] = Some(Followed::new(sentinels));
+    let at = settings.pool.shards[shard].primary.clone();
+    settings.with_primary(shard, Primary::Known, Some(&at))
+}
+
+/// The shard of the keys tagged `{a}`.
+fn home_of_a(settings: &PoolSettings) -> usize {
+    let router = Router::new(&settings.pool, &[true; SHARDS]).unwrap();
+    match router.route(b"a", &mut Random::seeded(1)) {
+        Route::Shard(shard) => shard,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn switch(engine: &mut Engine, primary: Primary, at: Option<&str>) {
+    let settings = engine.pools[0].settings.clone();
+    let (shard, at) = (home_of_a(&settings), at.map(|at| at.parse().unwrap()));
+    engine.switch(&Arc::new(settings.with_primary(shard, primary, at.as_ref())), shard);
+}
+
+#[test]
+fn a_switch_takes_all_copies_at_once_and_what_is_asked_meanwhile_waits_for_the_new_primary() {
+    let (mut engine, key, upstream) = reader(watched());
+    switch(&mut engine, Primary::Switching, None);
+    engine.settle();
+    assert_eq!(drained(&mut engine, key), all_gone(), "before there is another primary");
+    assert!(actions(&mut engine).contains(&Action::Disconnect(upstream)));
+    say(&mut engine, key, &["GET {a}1"]);
+    engine.settle();
+    let Some(waiting) = engine.poll_action() else { panic!("a connection is asked for") };
+    let Action::Connect(waiting) = waiting else { panic!("{waiting:?}") };
+    assert_eq!(engine.upstream_endpoint(waiting), None, "there is nowhere to connect to yet");
+    switch(&mut engine, Primary::Known, Some("10.0.0.2:2"));
+    engine.settle();
+    assert_eq!(drained(&mut engine, key), "", "it waits, and is not told of a primary that it never asked");
+    assert_eq!(connect(&mut engine), Some(waiting));
+    assert_eq!(engine.upstream_endpoint(waiting), "10.0.0.2:2".parse().ok().as_ref());
+    assert_eq!(sent_text(&mut engine), all_words(&["HELLO 3", "CLIENT TRACKING ON"]));
+    engine.handle_upstream_bytes(waiting, GREETING);
+    assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]));
+    engine.handle_upstream_bytes(waiting, format!("$1\r\ny\r\n{}", invalidation("{a}1")).as_bytes());
+    assert_eq!(drained(&mut engine, key), format!("$1\r\ny\r\n{}", invalidation("{a}1")));
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (1, (0, 0)));
+    // Other shards' switches concern other clients.
+    let (mut engine, key, _) = reader(watched());
+    let far = stranger(&mut engine);
+    say(&mut engine, key, &["CLIENT TRACKING OFF", "CLIENT TRACKING ON"]);
+    drained(&mut engine, key);
+    actions(&mut engine);
+    let slow = asked(&mut engine, key, "CLIENT TRACKING ON", &format!("GET {far}"));
+    engine.handle_upstream_bytes(slow, b"_\r\n");
+    drained(&mut engine, key);
+    switch(&mut engine, Primary::Switching, None);
+    switch(&mut engine, Primary::Known, Some("10.0.0.2:2"));
+    engine.settle();
+    assert_eq!(drained(&mut engine, key), "");
+    // Where prefixes are told of, the client is cut.
+    let (mut engine, key) = broadcasting_in(watched());
+    switch(&mut engine, Primary::Switching, None);
+    assert_eq!(drained(&mut engine, key), "");
+    assert!(actions(&mut engine).contains(&Action::End(key)));
 }
 
 #[test]

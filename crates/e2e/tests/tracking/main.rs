@@ -7,6 +7,8 @@ use shoal_e2e::raw_client::{encode, words};
 use shoal_e2e::sharded::Sharded;
 use shoal_e2e::{OwnPool, RawClient, RedisServer, Workplace, wait};
 
+mod changes;
+
 const ALL: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 fn pool() -> Sharded {

@@ -13,6 +13,8 @@ use shoal_e2e::raw_client::encode;
 use shoal_e2e::sentinel::WATCHED_AS;
 use shoal_e2e::{OwnPool, OwnProxy, Proxy as _, RawClient, RedisServer, Watched, Workplace, wait};
 
+mod by_tls;
+
 const WRITERS: usize = 4;
 const DOWN_AFTER_MS: u64 = 300;
 
