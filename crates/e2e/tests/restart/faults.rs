@@ -309,6 +309,5 @@ fn one_that_dies_while_the_next_waits_for_primaries_does_not_keep_it_busy() {
     first.kill();
     says(&second, "ended before it had yielded");
     let ticks = cpu_ticks(&second);
-    println!("{ticks} ticks until it served");
     assert!(ticks < 30, "{ticks} ticks of 10 ms were used while nothing happened");
 }

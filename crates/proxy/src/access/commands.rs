@@ -78,7 +78,6 @@ impl CommandSet {
     }
 
     /// Whether scripts can be run.
-    #[cfg(test)]
     pub fn runs_scripts(&self) -> bool {
         each().any(|command| runs_script(command) && self.contains(command))
     }
