@@ -93,7 +93,9 @@ fn clients_at_work_in_a_pool_that_goes_have_their_replies_and_harm_nobody() {
     let workplace = Workplace::new();
     let servers: Vec<RedisServer> = (0..2).map(|_| RedisServer::start(&workplace, &[])).collect();
     let (addrs, second) = (addrs(&servers), ports::free());
-    let proxy = OwnProxy::start(&workplace, 2, &pools(&addrs, 1, second));
+    let first = || OwnPool::storage("first", &addrs);
+    let goes = OwnPool::cache("second", &addrs).at(second).key("timeout", "60000");
+    let proxy = OwnProxy::start(&workplace, 2, &[first(), goes]);
     let mut stays = proxy.client("first");
     assert_eq!(stays.call(&["SET", "a", "x"]), b"+OK\r\n");
     let mut clients: Vec<RawClient> = (0..ASKING).map(|_| RawClient::connect(local(second))).collect();
@@ -101,9 +103,7 @@ fn clients_at_work_in_a_pool_that_goes_have_their_replies_and_harm_nobody() {
     for client in clients.iter_mut().chain([&mut uploading]) {
         assert_eq!(client.call(&["PING"]), b"+PONG\r\n");
     }
-    for server in &servers {
-        assert_eq!(server.client().call(&["CLIENT", "PAUSE", "600000", "ALL"]), b"+OK\r\n");
-    }
+    servers.iter().for_each(RedisServer::stop);
     let mget = ["MGET", "a", "b", "c", "d", "e", "f", "g", "h"];
     for client in &mut clients {
         client.send(&[encode(&["GET", "a"]), encode(&mget)].concat());
@@ -114,11 +114,9 @@ fn clients_at_work_in_a_pool_that_goes_have_their_replies_and_harm_nobody() {
         let asked = |count: usize| page.matches(&format!("\"outstanding\":{count},")).count();
         (asked(2) == ASKING && asked(1) == 1).then_some(())
     });
-    proxy.reload(&pools(&addrs, 0, second));
+    proxy.reload(&[first()]);
     assert_eq!(uploading.until_closed(), b"", "the rest of it is not waited for");
-    for server in &servers {
-        assert_eq!(server.client().call(&["CLIENT", "UNPAUSE"]), b"+OK\r\n");
-    }
+    servers.iter().for_each(RedisServer::resume);
     let expected = format!("$1\r\nx\r\n*8\r\n$1\r\nx\r\n{}", "$-1\r\n".repeat(7));
     for client in &mut clients {
         assert_eq!(String::from_utf8_lossy(&client.until_closed()), expected);
