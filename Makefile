@@ -17,7 +17,7 @@ test: ## set up and run every test
 	@tools/test
 
 test-full: ## the same, with the long tests, all cases of the sampled ones, and Redis's own suite
-	@tools/setup --tests
+	@tools/setup --full
 	@tools/setup-clients
 	@tools/test --full
 	@tools/redis-suite

@@ -3,11 +3,12 @@
 
 import os
 import sys
-import time
 
 import redis
 from redis.cache import CacheConfig
 from redis.connection import CacheProxyConnection
+
+from expect import expect, wait_until
 
 # The library asks for 7.4; what it uses, 6.0 has.
 CacheProxyConnection.MIN_ALLOWED_VERSION = "6.0.0"
@@ -24,18 +25,18 @@ def main():
                 writer.set(key, round)
             for key in KEYS:
                 # Reading from the cache looks for invalidations that have come; they need not have.
-                until(f"{key} in round {round}", lambda: reader.get(key) == str(round))
+                wait_until(f"{key} in round {round}", lambda: reader.get(key) == str(round))
             expect("kept", len([key for key in KEYS if is_kept(reader, key)]), len(KEYS))
         expect("of all shards", reader.mget(KEYS), ["19"] * len(KEYS))
         writer.set(KEYS[3], "new")
-        until("a part of it is new", lambda: reader.mget(KEYS)[3] == "new")
+        wait_until("a part of it is new", lambda: reader.mget(KEYS)[3] == "new")
         reader.set(KEYS[0], "own")
-        until("its own write is heard of", lambda: reader.get(KEYS[0]) == "own")
+        wait_until("its own write is heard of", lambda: reader.get(KEYS[0]) == "own")
         with reader.pipeline() as pipe:
             expect("a transaction", pipe.get(KEYS[0]).set(KEYS[0], "again").execute(), ["own", True])
-        until("what a transaction wrote is heard of", lambda: reader.get(KEYS[0]) == "again")
+        wait_until("what a transaction wrote is heard of", lambda: reader.get(KEYS[0]) == "again")
         writer.delete(*KEYS)
-        until("what is deleted is gone", lambda: reader.get(KEYS[5]) is None)
+        wait_until("what is deleted is gone", lambda: reader.get(KEYS[5]) is None)
     print(f"redis-py {redis.__version__}: its cache as on Redis")
 
 
@@ -43,16 +44,5 @@ def is_kept(client, key):
     return any(key in entry.redis_keys for entry in client.get_cache().collection)
 
 
-def until(what, holds):
-    end = time.monotonic() + 20
-    while not holds():
-        if time.monotonic() > end:
-            sys.exit(f"not in time: {what}")
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        sys.exit(f"{what}: got {got!r}, wanted {wanted!r}")
-
-
-main()
+if __name__ == "__main__":
+    main()

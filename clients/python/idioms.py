@@ -5,10 +5,11 @@ import asyncio
 import os
 import sys
 import threading
-import time
 
 import redis
 import redis.asyncio
+
+from expect import expect, fail, wait_until
 
 TAG = f"{{redis-py-{os.getpid()}}}"
 
@@ -43,7 +44,7 @@ def optimistic(client):
         pipe.set(key, 100)
         try:
             pipe.execute()
-            sys.exit("a WATCH was not noticed")
+            fail("a WATCH was not noticed")
         except redis.WatchError:
             pass
 
@@ -169,29 +170,12 @@ async def asynchronous(host, port):
 
 
 def next_message(listener):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if message := listener.get_message(timeout=1):
-            return message
-    sys.exit("no message within 20 s")
-
-
-def wait_until(what, condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"redis-py {redis.__version__}: waited 20 s in vain: {what}")
-        time.sleep(0.005)
+    return wait_until("a message", lambda: listener.get_message(timeout=1))
 
 
 def address(client):
     kwargs = client.connection_pool.connection_kwargs
     return {name: kwargs[name] for name in ("host", "port", "decode_responses")}
-
-
-def expect(what, got, wanted):
-    if got != wanted:
-        sys.exit(f"redis-py {redis.__version__}: {what}: got {got!r:.500}, wanted {wanted!r:.500}")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import os
 import socket
 import sys
 import threading
-import time
 
 import redis
 import redis.asyncio
+
+from expect import expect, fail, wait_until
 
 RESP3_BY_DEFAULT = int(redis.__version__.split(".")[0]) >= 8
 PREFIX = f"redis-py-{os.getpid()}:"
@@ -352,35 +353,13 @@ async def asynchronous(host, port):
 # ---- what the steps stand on ----
 
 
-def expect(what, got, wanted):
-    if got != wanted or kinds(got) != kinds(wanted):
-        sys.exit(f"redis-py {redis.__version__}: {what}: got {got!r:.500}, wanted {wanted!r:.500}")
-
-
-def kinds(value):
-    """The types all through: 1, 1.0 and True are equal, and not the same reply."""
-    if isinstance(value, dict):
-        return [(kinds(key), kinds(item)) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
-        return type(value), [kinds(item) for item in value]
-    return type(value)
-
-
 def expect_error(what, call, text):
     try:
         got = call()
     except redis.ResponseError as error:
         expect(what, str(error), text)
     else:
-        sys.exit(f"redis-py {redis.__version__}: {what}: got {got!r:.500}, wanted the error {text!r}")
-
-
-def wait_until(what, condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"redis-py {redis.__version__}: waited 10 s in vain: {what}")
-        time.sleep(0.005)
+        fail(f"{what}: got {got!r:.500}, wanted the error {text!r}")
 
 
 def local_port(client):

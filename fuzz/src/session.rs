@@ -566,6 +566,7 @@ fn settings(pool: usize, setup: u8, shards: usize) -> PoolSettings {
     PoolSettings {
         tls: None,
         server_tls: None,
+        sentinel_tls: None,
         pool: Pool {
             name: format!("p{pool}"),
             mode: if cache { Mode::Cache } else { Mode::Storage },

@@ -14,9 +14,9 @@ mod up;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Redis for a whole company.
+/// Redis for a whole company; of it there is the proxy, which takes Twemproxy's place
 #[derive(Debug, Parser)]
-#[command(name = "shoal", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "shoal", version, propagate_version = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -202,7 +202,7 @@ impl Arguments {
     /// What the configuration file and the flags say together.
     fn read(&self) -> Result<ProxyConfig> {
         let mut config = match (&self.config, &self.nutcracker) {
-            (Some(path), None) => config::from_proxy_yml(path, &read(path)?, cores())?,
+            (Some(path), None) => config::read_proxy_yml(path, cores())?,
             (None, Some(path)) => ProxyConfig {
                 settings: read_nutcracker(path, cores(), self.multi_key.into())?,
                 admin: config::ADMIN.to_owned(),
@@ -228,10 +228,6 @@ pub fn read_nutcracker(path: &Path, workers: usize, multi_key: MultiKey) -> Resu
         eprintln!("shoal: {}: warning: {warning}", path.display());
     }
     Ok(settings)
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The address behind `host:port`.

@@ -12,9 +12,12 @@
 //! Does not know what the proxies should answer: `testdata/nutcracker` does, and [`cases`] walks it.
 
 pub mod cases;
+pub mod chance;
 pub mod escape;
 pub mod fake_server;
+pub mod libraries;
 pub mod link;
+pub mod load;
 pub mod neighbours;
 pub mod ports;
 pub mod process;
@@ -28,6 +31,7 @@ pub mod tls;
 pub mod wait;
 pub mod workplace;
 
+pub use chance::Chance;
 pub use fake_server::{Answer, FakeServer};
 pub use link::Link;
 pub use neighbours::Neighbours;
@@ -35,6 +39,6 @@ pub use process::Process;
 pub use proxy::{Config, Nutcracker, OwnPool, OwnProxy, Pool, Proxy, ShoalProxy};
 pub use raw_client::{End, RawClient};
 pub use redis_server::RedisServer;
-pub use sentinel::{Sentinel, Watched};
+pub use sentinel::{Sentinel, Shown, Watched};
 pub use sharded::Sharded;
 pub use workplace::Workplace;

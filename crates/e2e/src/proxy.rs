@@ -230,6 +230,15 @@ impl Running {
     }
 }
 
+/// Shows the log beside the failure of a test.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the proxy's log:\n{}", self.process.log());
+        }
+    }
+}
+
 impl Listen {
     fn of(pool: &Pool) -> Self {
         match pool.keys.iter().find(|(key, _)| key == "listen") {

@@ -119,6 +119,17 @@ impl RawClient {
         }
     }
 
+    /// A field of a server's INFO, in whatever section.
+    ///
+    /// # Panics
+    /// When no whole reply comes.
+    #[track_caller]
+    pub fn info(&mut self, field: &str) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.call(&["INFO", "all"])).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        Some(line.to_owned())
+    }
+
     /// Shuts the sending side: the other side reads an end, and may still answer.
     pub fn half_close(&mut self) {
         // Fails only where the other side has reset the connection; the reader sees that.
@@ -222,6 +233,12 @@ impl RawClient {
             }
         }
     }
+}
+
+/// The words of a line that is written as one types it, with single blanks.
+#[must_use]
+pub fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
 }
 
 /// A command as a RESP array of bulk strings.

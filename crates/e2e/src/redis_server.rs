@@ -55,6 +55,30 @@ impl RedisServer {
         RawClient::connect(self.addr())
     }
 
+    /// How often it has executed a command (`set`, `client|tracking`) since it started or was told to count anew.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn calls(&self, command: &str) -> u64 {
+        let counted = self.client().info(&format!("cmdstat_{command}"));
+        counted.map_or(0, |counted| {
+            let calls = counted.strip_prefix("calls=").and_then(|rest| rest.split(',').next()?.parse().ok());
+            calls.expect("a number of calls")
+        })
+    }
+
+    /// How many of its clients wait in a blocking command.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn blocked(&self) -> usize {
+        self.client().info("blocked_clients").and_then(|count| count.parse().ok()).expect("a number")
+    }
+
     /// Forgets all data and cached scripts, in all databases.
     #[track_caller]
     pub fn flush(&self) {

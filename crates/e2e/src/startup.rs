@@ -10,13 +10,33 @@ use crate::{Workplace, ports};
 /// How long such a program may run, in seconds.
 const BOUND: &str = "60";
 
+/// A program that is ended after a minute, with exit status 124; its arguments are to be added.
+#[must_use]
+pub fn bounded(program: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg(BOUND).arg(program);
+    command
+}
+
 /// Runs a program to its end; exit status 124 if it had to be ended.
 ///
 /// # Panics
 /// When it cannot be started.
 #[must_use]
 pub fn run(program: &Path, args: &[&str]) -> Output {
-    Command::new("timeout").arg(BOUND).arg(program).args(args).output().expect("run a program")
+    bounded(program).args(args).output().expect("run a program")
+}
+
+/// Runs `command` to its end, and gives all that it wrote: standard error, then standard output.
+///
+/// # Panics
+/// When it cannot be started, or ends with another status than 0.
+#[track_caller]
+pub fn success(command: &mut Command) -> String {
+    let output = command.output().expect("run a program");
+    let wrote = errors(&output) + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{command:?}: {}\n{wrote}", output.status);
+    wrote
 }
 
 /// What a program wrote to its standard error.

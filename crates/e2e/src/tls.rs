@@ -183,6 +183,14 @@ impl TlsClient {
     /// When no whole reply comes.
     pub fn try_call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> io::Result<Vec<u8>> {
         self.send(&encode(words))?;
+        self.reply()
+    }
+
+    /// The next frame.
+    ///
+    /// # Errors
+    /// When no whole one comes.
+    pub fn reply(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(len) = reply_len(&self.read) {
                 return Ok(self.read.drain(..len).collect());

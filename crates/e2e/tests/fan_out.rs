@@ -2,36 +2,20 @@
 //! same.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use shoal_e2e::process::Process;
-use shoal_e2e::{Link, OwnPool, OwnProxy, Proxy, RawClient, RedisServer, ShoalProxy, Workplace, ports, wait};
+use shoal_e2e::load::StopAtEnd;
+use shoal_e2e::sharded::{POOL, Sharded};
+use shoal_e2e::{Link, OwnPool, OwnProxy, Proxy, RawClient, RedisServer, Workplace, wait};
 
 const SHARDS: usize = 4;
-const POOL: &str = "demo";
 
-struct Four {
-    proxy: OwnProxy,
-    servers: Vec<RedisServer>,
-    workplace: Workplace,
-}
-
-impl Four {
-    fn start(change: impl FnOnce(OwnPool) -> OwnPool) -> Self {
-        let workplace = Workplace::new();
-        let options = ["--enable-debug-command", "yes"];
-        let servers: Vec<_> = (0..SHARDS).map(|_| RedisServer::start(&workplace, &options)).collect();
-        let addrs: Vec<_> = servers.iter().map(RedisServer::addr).collect();
-        let pool = OwnPool::storage(POOL, &addrs).key("hash", "md5").key("hash_tag", "\"{}\"");
-        let proxy = OwnProxy::start(&workplace, 2, &[change(pool)]);
-        Self { proxy, servers, workplace }
-    }
-
-    fn client(&self) -> RawClient {
-        self.proxy.client(POOL)
-    }
+/// Four empty servers, and a pool over them.
+fn four(change: impl FnOnce(OwnPool) -> OwnPool) -> Sharded {
+    Sharded::start(SHARDS, 2, 0, |addrs| {
+        change(OwnPool::storage(POOL, addrs).key("hash", "md5").key("hash_tag", "\"{}\""))
+    })
 }
 
 fn text(reply: &[u8]) -> String {
@@ -77,7 +61,7 @@ fn scan(client: &mut RawClient, options: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn the_few_keys_of_one_shard_are_found_by_lot_too() {
-    let four = Four::start(|pool| pool);
+    let four = four(|pool| pool);
     let mut client = four.client();
     assert_eq!(client.call(&["RANDOMKEY"]), b"$-1\r\n");
     client.call(&["SET", "alone", "1"]);
@@ -88,7 +72,7 @@ fn the_few_keys_of_one_shard_are_found_by_lot_too() {
 
 #[test]
 fn flushing_is_off_unless_allowed_and_then_keeps_to_the_pool_s_database() {
-    let four = Four::start(|pool| pool.key("database", "3"));
+    let four = four(|pool| pool.key("database", "3"));
     let mut client = four.client();
     client.call(&["SET", "a", "1"]);
     for name in ["FLUSHALL", "FLUSHDB"] {
@@ -111,7 +95,7 @@ fn flushing_is_off_unless_allowed_and_then_keeps_to_the_pool_s_database() {
 
 #[test]
 fn a_shard_that_is_down_is_named_and_the_same_cursor_goes_on_when_it_is_back() {
-    let mut four = Four::start(|pool| pool.key("timeout", "5000").key("allow_flush", "true"));
+    let mut four = four(|pool| pool.key("timeout", "5000").key("allow_flush", "true"));
     let mut client = four.client();
     for number in 0..200 {
         client.call(&["SET", &format!("k{number}"), "1"]);
@@ -142,22 +126,10 @@ fn a_shard_that_is_down_is_named_and_the_same_cursor_goes_on_when_it_is_back() {
 fn a_scan_through_writes_and_a_reload_sees_every_key_or_says_why_not() {
     let workplace = Workplace::new();
     let servers: Vec<_> = (0..5).map(|_| RedisServer::start(&workplace, &[])).collect();
-    let [listen, admin] = [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let yml = |shards: usize| {
-        let list = servers[..shards].iter().enumerate();
-        let list: String = list
-            .map(|(at, server)| format!("      - {{name: s{at}, address: '{}'}}\n", server.addr()))
-            .collect();
-        format!(
-            "workers: 2\nadmin: {admin}\npools:\n  - name: demo\n    mode: storage\n    listen: {listen}\n    hash: md5\n    \
-             servers:\n{list}"
-        )
-    };
-    let file = workplace.write("proxy.yml", &yml(4));
-    let args = ["proxy", "--config", &*file.to_string_lossy()];
-    let _proxy = Process::start(&ShoalProxy::program(), &args, &file.with_file_name("log"));
-    let mut client = wait::until("the proxy to listen", || RawClient::try_connect(listen).ok());
-    wait::until("the admin port to listen", || RawClient::try_connect(admin).ok());
+    let addrs: Vec<_> = servers.iter().map(RedisServer::addr).collect();
+    let pool = |shards: usize| OwnPool::storage(POOL, &addrs[..shards]).key("hash", "md5");
+    let proxy = OwnProxy::start(&workplace, 2, &[pool(4)]);
+    let mut client = proxy.client(POOL);
     let stable: BTreeSet<String> = (0..3000).map(|number| format!("stable:{number}")).collect();
     for key in &stable {
         assert_eq!(client.call(&["SET", key, "1"]), b"+OK\r\n");
@@ -167,9 +139,8 @@ fn a_scan_through_writes_and_a_reload_sees_every_key_or_says_why_not() {
         let _stop = StopAtEnd(&stop);
         // Tables grow and shrink under the scans: Redis re-hashes in the middle of them.
         let writer = scope.spawn({
-            let (stop, written) = (&stop, &written);
+            let (mut client, stop, written) = (proxy.client(POOL), &stop, &written);
             move || {
-                let mut client = RawClient::connect(listen);
                 while !stop.load(Ordering::Relaxed) {
                     for name in ["SET", "DEL"] {
                         for number in 0..6000 {
@@ -192,7 +163,7 @@ fn a_scan_through_writes_and_a_reload_sees_every_key_or_says_why_not() {
         // Each page over a connection of its own: any worker goes on with it.
         let (mut cursor, mut seen) = ("0".to_owned(), BTreeSet::new());
         loop {
-            let (next, keys) = page(&mut RawClient::connect(listen), &cursor, &["COUNT", "200"]).unwrap();
+            let (next, keys) = page(&mut proxy.client(POOL), &cursor, &["COUNT", "200"]).unwrap();
             seen.extend(keys);
             if next == "0" {
                 break;
@@ -202,13 +173,7 @@ fn a_scan_through_writes_and_a_reload_sees_every_key_or_says_why_not() {
         assert_eq!(stable.difference(&seen).count(), 0, "over several connections");
         let (cursor, _) = page(&mut client, "0", &["COUNT", "50"]).unwrap();
         assert_ne!(cursor, "0");
-        std::fs::write(&file, yml(5)).unwrap();
-        let mut post = RawClient::connect(admin);
-        post.send(
-            b"POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        );
-        let answer = text(&post.until_closed());
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        proxy.reload(&[pool(5)]);
         // A worker takes the new topology when its turn comes; until then the old one is whole.
         let error = wait::until("the error of another topology", || page(&mut client, &cursor, &[]).err());
         assert!(error.contains("another topology") && error.contains("scan again from 0"), "{error}");
@@ -220,18 +185,9 @@ fn a_scan_through_writes_and_a_reload_sees_every_key_or_says_why_not() {
     });
 }
 
-/// Stops the writer when it goes, so that a failure is told and not waited on.
-struct StopAtEnd<'s>(&'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn a_script_is_loaded_where_a_shard_has_lost_it() {
-    let four = Four::start(|pool| pool.key("keyless_scripts", "demo-1"));
+    let four = four(|pool| pool.key("keyless_scripts", "demo-1"));
     let mut client = four.client();
     let script = "return redis.call('SET', KEYS[1], ARGV[1])";
     let sha = bulks(&client.call(&["SCRIPT", "LOAD", script])).remove(0);
@@ -261,7 +217,7 @@ fn a_script_is_loaded_where_a_shard_has_lost_it() {
 
 #[test]
 fn functions_are_on_all_shards() {
-    let four = Four::start(|pool| pool.key("keyless_scripts", "demo-3"));
+    let four = four(|pool| pool.key("keyless_scripts", "demo-3"));
     let mut client = four.client();
     let library = "#!lua name=mylib\nredis.register_function('put', function(keys, args) return redis.call('SET', keys[1], args[1]) end)\n\
                    redis.register_function{function_name='one', callback=function() return 1 end, flags={'no-writes'}}";
@@ -299,7 +255,7 @@ fn functions_are_on_all_shards() {
 
 #[test]
 fn a_huge_answer_to_keys_passes_through_without_being_held() {
-    let four = Four::start(|pool| pool);
+    let four = four(|pool| pool);
     let prefix = "p".repeat(100);
     for (index, server) in four.servers.iter().enumerate() {
         let prefix = format!("{prefix}{index}");

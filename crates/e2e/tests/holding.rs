@@ -1,7 +1,7 @@
 //! Commands that hold a connection, through a pool of four real servers: transactions and watched keys, blocking
 //! commands, Pub/Sub. `differential` asks one plain server the same.
 
-use shoal_e2e::raw_client::encode;
+use shoal_e2e::raw_client::{encode, words};
 use shoal_e2e::{OwnPool, RawClient, RedisServer, Sharded, escape, wait};
 
 fn start() -> Sharded {
@@ -9,7 +9,7 @@ fn start() -> Sharded {
 }
 
 fn call(client: &mut RawClient, line: &str) -> String {
-    String::from_utf8(client.call(&line.split(' ').collect::<Vec<_>>())).expect("text")
+    String::from_utf8(client.call(&words(line))).expect("text")
 }
 
 fn next(client: &mut RawClient) -> String {
@@ -17,13 +17,6 @@ fn next(client: &mut RawClient) -> String {
         Ok(reply) => String::from_utf8(reply).expect("text"),
         Err((end, got)) => panic!("no reply, but {end:?} behind {}", escape::show(&got)),
     }
-}
-
-/// How many clients of a server are in a blocking command.
-fn blocked(server: &RedisServer) -> usize {
-    let info = call(&mut server.client(), "INFO clients");
-    let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).expect("the line");
-    line.trim().parse().expect("a number")
 }
 
 /// Subscribers of `channel` on all servers.
@@ -98,9 +91,9 @@ fn who_waits_in_a_blocking_command_gets_what_comes_and_keeps_nobody_waiting() {
         ),
     ] {
         let mut waiting = all.client();
-        waiting.send_command(&wait_line.split(' ').collect::<Vec<_>>());
+        waiting.send_command(&words(wait_line));
         wait::until("the server to block", || {
-            all.servers.iter().any(|server| blocked(server) == 1).then_some(())
+            all.servers.iter().any(|server| server.blocked() == 1).then_some(())
         });
         assert_eq!(call(&mut other, "SET {t}other x"), "+OK\r\n", "{wait_line}");
         call(&mut other, push_line);
@@ -117,14 +110,14 @@ fn a_client_that_vanishes_in_a_blocking_pop_pops_nothing() {
         let mut waiting = all.client();
         waiting.send(&[encode(&["BLPOP", "{t}l", "0"]), encode(&["PING"])].concat());
         wait::until("the server to block", || {
-            all.servers.iter().any(|server| blocked(server) == 1).then_some(())
+            all.servers.iter().any(|server| server.blocked() == 1).then_some(())
         });
         if half {
             waiting.half_close();
         }
         drop(waiting);
         wait::until("nobody to be blocked", || {
-            all.servers.iter().all(|server| blocked(server) == 0).then_some(())
+            all.servers.iter().all(|server| server.blocked() == 0).then_some(())
         });
         let mut other = all.client();
         assert_eq!(call(&mut other, "RPUSH {t}l x"), ":1\r\n");

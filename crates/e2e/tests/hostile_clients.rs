@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use shoal_e2e::raw_client::{encode, reply_len};
 use shoal_e2e::sharded::value;
-use shoal_e2e::{End, Neighbours, OwnPool, Proxy, RawClient, Sharded, escape, wait};
+use shoal_e2e::{Chance, End, Neighbours, OwnPool, Proxy, RawClient, Sharded, escape, wait};
 
 const KEYS: usize = 64;
 /// What connections that are gone, and buffers that wait to be given back, may keep, in KiB.
@@ -27,11 +27,9 @@ fn neighbours(demo: &Sharded) -> Neighbours {
     Neighbours::start((0..4).map(|_| demo.client()).collect(), &keys)
 }
 
-/// A figure of the pool on `/metrics`.
-fn metric(demo: &Sharded, name: &str) -> u64 {
-    let (_, text) = demo.proxy.get("/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{pool=\"demo\"}} ")));
-    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+/// Sessions at the moment.
+fn sessions(demo: &Sharded) -> u64 {
+    demo.proxy.metric("shoal_sessions{pool=\"demo\"}")
 }
 
 /// Memory comes back to what it was, but for a little. The allocator keeps what is free for ten seconds.
@@ -127,11 +125,11 @@ fn what_is_announced_takes_no_memory() {
         })
         .collect();
     neighbours.rounds(5);
-    wait::until("all are there", || (metric(&demo, "shoal_sessions") == 124).then_some(()));
+    wait::until("all are there", || (sessions(&demo) == 124).then_some(()));
     let held = demo.proxy.memory_kib();
     assert!(held <= before + LEFT_OVER_KIB, "{held} KiB, {before} before");
     drop(clients);
-    wait::until("all are gone", || (metric(&demo, "shoal_sessions") == 4).then_some(()));
+    wait::until("all are gone", || (sessions(&demo) == 4).then_some(()));
     neighbours.rounds(3);
     neighbours.end();
 }
@@ -167,7 +165,7 @@ fn random_bytes_harm_nobody() {
         let mut bytes = Vec::new();
         for _ in 0..chance.below(200) {
             if seed % 2 == 0 || chance.below(8) == 0 {
-                bytes.extend((0..chance.below(64)).map(|_| chance.next() as u8));
+                bytes.extend((0..chance.below(64)).map(|_| chance.byte()));
             } else {
                 bytes.extend_from_slice(words[chance.below(16)]);
             }
@@ -187,7 +185,7 @@ fn random_bytes_harm_nobody() {
     neighbours.rounds(3);
     neighbours.end();
     gives_back(&demo, before);
-    wait::until("all are gone", || (metric(&demo, "shoal_sessions") == 0).then_some(()));
+    wait::until("all are gone", || (sessions(&demo) == 0).then_some(()));
 }
 
 #[test]
@@ -201,7 +199,7 @@ fn ten_thousand_that_leave_in_the_middle_of_a_command() {
     let addr = demo.proxy.addr("demo");
     // Once for what is needed once.
     leave_in_the_middle(addr, AT_ONCE * 2, AT_ONCE, 7);
-    wait::until("the first are gone", || (metric(&demo, "shoal_sessions") == 4).then_some(()));
+    wait::until("the first are gone", || (sessions(&demo) == 4).then_some(()));
     neighbours.rounds(3);
     let before = demo.proxy.memory_kib();
     let upstreams = demo.proxy.get("/metrics").1.matches("shoal_upstreams{").count();
@@ -212,11 +210,11 @@ fn ten_thousand_that_leave_in_the_middle_of_a_command() {
         }
         neighbours.rounds(5);
     });
-    wait::until("all are gone", || (metric(&demo, "shoal_sessions") == 4).then_some(()));
-    assert!(metric(&demo, "shoal_sessions_total") >= CLIENTS as u64);
+    wait::until("all are gone", || (sessions(&demo) == 4).then_some(()));
+    assert!(demo.proxy.metric("shoal_sessions_total{pool=\"demo\"}") >= CLIENTS as u64);
     neighbours.rounds(5);
     neighbours.end();
-    wait::until("the neighbours are gone", || (metric(&demo, "shoal_sessions") == 0).then_some(()));
+    wait::until("the neighbours are gone", || (sessions(&demo) == 0).then_some(()));
     gives_back(&demo, before);
     assert_eq!(demo.proxy.get("/metrics").1.matches("shoal_upstreams{").count(), upstreams);
     // Nothing that was said by half was done.
@@ -354,22 +352,5 @@ impl Silent {
             }
             assert!(Instant::now() < end, "{heard} bytes of replies to {} of requests", self.said);
         }
-    }
-}
-
-/// Sebastiano Vigna's SplitMix64: the same bytes in every run.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
+use shoal_e2e::load::StopAtEnd;
 use shoal_e2e::process::Process;
 use shoal_e2e::raw_client::encode;
 use shoal_e2e::sharded::{POOL, Sharded, value};
@@ -47,13 +48,6 @@ fn session_of(proxy: &OwnProxy, client: &RawClient) -> Option<Value> {
     array(&read(proxy, &path)["sessions"]).first().cloned()
 }
 
-/// A number of `/metrics`.
-fn metric(proxy: &OwnProxy, sample: &str) -> f64 {
-    let (_, text) = proxy.get("/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ').map(str::to_owned));
-    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {sample} in\n{text}"))
-}
-
 #[test]
 fn a_slow_request_names_its_client_key_shard_and_time() {
     let demo = start("20000");
@@ -90,11 +84,12 @@ fn a_slow_request_names_its_client_key_shard_and_time() {
     assert_eq!(entry["request_bytes"], encode(&["GET", key]).len());
     assert_eq!(entry["reply_bytes"], value(key).len());
 
-    assert!(metric(&demo.proxy, "shoal_slow_requests_total{pool=\"demo\"}") >= 1.0);
-    assert!(metric(&demo.proxy, "shoal_group_latency_max_seconds{pool=\"demo\",group=\"string\"}") > 0.2);
+    assert!(demo.proxy.metric("shoal_slow_requests_total{pool=\"demo\"}") >= 1);
+    let longest = demo.proxy.sample("shoal_group_latency_max_seconds{pool=\"demo\",group=\"string\"}");
+    assert!(longest.parse::<f64>().expect("seconds") > 0.2, "{longest}");
     client.call(&["HSET", "h", "f", "v"]);
     let hashes = "shoal_group_latency_seconds_count{pool=\"demo\",group=\"hash\"}";
-    assert_eq!(metric(&demo.proxy, hashes), 1.0);
+    assert_eq!(demo.proxy.metric(hashes), 1);
     let (status, body) = delete(&demo.proxy, "/slowlog");
     assert!(status == 200 && body["forgotten"].as_u64() >= Some(1), "{body}");
     let left = read(&demo.proxy, "/slowlog");
@@ -141,8 +136,8 @@ fn an_ejected_shard_shows_with_until_when_and_why() {
     });
     assert!(ejected["out_for_us"].as_u64() > Some(500_000_000), "{ejected}");
     assert_eq!(ejected["last_failure"]["kind"], "refused", "{ejected}");
-    assert_eq!(metric(&proxy, "shoal_ejections_total{pool=\"hot\"}"), 1.0);
-    assert_eq!(metric(&proxy, "shoal_shard_up{pool=\"hot\",shard=\"hot-0\"}"), 0.0);
+    assert_eq!(proxy.metric("shoal_ejections_total{pool=\"hot\"}"), 1);
+    assert_eq!(proxy.metric("shoal_shard_up{pool=\"hot\",shard=\"hot-0\"}"), 0);
 }
 
 #[test]
@@ -181,24 +176,15 @@ fn clients_are_killed_under_load_and_the_others_see_nothing() {
         let before = rounds.load(Ordering::Relaxed);
         wait::until("the others to go on", || (rounds.load(Ordering::Relaxed) > before + 12).then_some(()));
     });
-    assert_eq!(metric(&demo.proxy, "shoal_sessions_killed_total{pool=\"demo\"}"), 20.0);
-    assert_eq!(metric(&demo.proxy, "shoal_client_errors_total{pool=\"demo\"}"), 0.0);
-    let none = |_: &()| metric(&demo.proxy, "shoal_sessions{pool=\"demo\"}") == 0.0;
+    assert_eq!(demo.proxy.metric("shoal_sessions_killed_total{pool=\"demo\"}"), 20);
+    assert_eq!(demo.proxy.metric("shoal_client_errors_total{pool=\"demo\"}"), 0);
+    let none = |_: &()| demo.proxy.metric("shoal_sessions{pool=\"demo\"}") == 0;
     wait::until("everybody to be gone", || Some(()).filter(none));
     for worker in 0..2 {
-        assert_eq!(metric(&demo.proxy, &format!("shoal_worker_answers{{worker=\"{worker}\"}}")), 1.0);
+        assert_eq!(demo.proxy.metric(&format!("shoal_worker_answers{{worker=\"{worker}\"}}")), 1);
     }
-    assert_eq!(metric(&demo.proxy, "shoal_buffer_bytes{pool=\"demo\",buffer=\"session_output\"}"), 0.0);
-    assert_eq!(metric(&demo.proxy, "shoal_buffer_bytes{pool=\"demo\",buffer=\"upstream_in_flight\"}"), 0.0);
-}
-
-/// Stops the clients when it goes, so that a failure is told and not waited on.
-struct StopAtEnd<'s>(&'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    assert_eq!(demo.proxy.metric("shoal_buffer_bytes{pool=\"demo\",buffer=\"session_output\"}"), 0);
+    assert_eq!(demo.proxy.metric("shoal_buffer_bytes{pool=\"demo\",buffer=\"upstream_in_flight\"}"), 0);
 }
 
 #[test]
@@ -232,12 +218,12 @@ fn a_list_is_read_page_by_page_and_a_held_client_shows_why() {
     assert_eq!(session["peer"], format!("127.0.0.1:{}", clients[7].port()));
     // By the number of its requests first, then by what it does not read.
     let held =
-        |reason| metric(&demo.proxy, &format!("shoal_sessions_held{{pool=\"demo\",reason=\"{reason}\"}}"));
+        |reason| demo.proxy.metric(&format!("shoal_sessions_held{{pool=\"demo\",reason=\"{reason}\"}}"));
     wait::until("the held client in the metrics", || {
-        (held("outstanding") + held("output") == 1.0).then_some(())
+        (held("outstanding") + held("output") == 1).then_some(())
     });
-    let bytes = || metric(&demo.proxy, "shoal_buffer_bytes{pool=\"demo\",buffer=\"session_output\"}");
-    wait::until("its replies in the metrics", || (bytes() > 500_000.0).then_some(()));
+    let bytes = || demo.proxy.metric("shoal_buffer_bytes{pool=\"demo\",buffer=\"session_output\"}");
+    wait::until("its replies in the metrics", || (bytes() > 500_000).then_some(()));
     assert_eq!(delete(&demo.proxy, &format!("/sessions/{}", session["id"])).0, 200);
     clients[7].until_closed();
 }

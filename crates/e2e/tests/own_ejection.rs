@@ -27,28 +27,12 @@ fn cache(workers: usize, keys: usize, failure_limit: u32, retry_after: u32) -> S
     })
 }
 
-/// A client of each of the two workers.
-fn one_each(demo: &Sharded) -> [RawClient; 2] {
-    let is_odd = |client: &mut RawClient| {
-        let id = client.call(&["CLIENT", "ID"]);
-        id[id.len() - 3] % 2 == 1
-    };
-    let mut first = demo.client();
-    let odd = is_odd(&mut first);
-    // A client that has gone counts until its worker has noticed.
-    let second = wait::until("a client of the other worker", || {
-        let mut second = demo.client();
-        (is_odd(&mut second) != odd).then_some(second)
-    });
-    [first, second]
-}
-
 #[test]
 fn failures_are_counted_once_a_process_and_the_keys_go_to_the_others() {
     const LIMIT: u64 = 4;
     let mut demo = cache(2, 64, LIMIT as u32, 600_000);
     let lost = demo.keys(VICTIM, true);
-    let mut clients = one_each(&demo);
+    let mut clients = demo.proxy.one_each("demo");
     for client in &mut clients {
         demo.expect(client, &lost);
     }
@@ -97,7 +81,7 @@ fn a_storm_of_failures_ejects_once() {
 fn a_server_that_was_ejected_returns_when_it_answers_again() {
     let mut demo = cache(2, 64, 2, 200);
     let lost = demo.keys(VICTIM, true);
-    let mut clients = one_each(&demo);
+    let mut clients = demo.proxy.one_each("demo");
     demo.servers[VICTIM].kill();
     for client in &mut clients {
         wait::until("the ejection", || (client.call(&["GET", &lost[0]]) == b"$-1\r\n").then_some(()));
@@ -186,7 +170,7 @@ fn said(proxy: &OwnProxy, what: &str) -> Option<()> {
 fn an_idle_connection_that_the_server_closes_is_no_failure() {
     let demo = cache(2, 64, 1, 600_000);
     let keys: Vec<String> = demo.homes.keys().cloned().collect();
-    let mut clients = one_each(&demo);
+    let mut clients = demo.proxy.one_each("demo");
     let ends = |proxy: &OwnProxy| -> u64 {
         let stats = stats(proxy);
         (0..3).filter_map(|shard| stats[format!("demo-{shard}")]["server_eof"].as_u64()).sum()

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shoal_e2e::load::StopAtEnd;
 use shoal_e2e::{
     Config, Link, OwnPool, OwnProxy, Pool, Proxy, RawClient, RedisServer, ShoalProxy, Workplace, escape, wait,
 };
@@ -58,7 +59,7 @@ impl Two {
 
     /// A client of each worker of each proxy; those of `a` first.
     fn clients(&self) -> Vec<RawClient> {
-        [one_each(&self.a), one_each(&self.b)].into_iter().flatten().collect()
+        [self.a.one_each("demo"), self.b.one_each("demo")].into_iter().flatten().collect()
     }
 
     /// The keys at home on the victim.
@@ -71,23 +72,8 @@ impl Two {
     }
 
     fn calls(&self, command: &str) -> u64 {
-        calls(self.victim(), command)
+        self.victim().calls(command)
     }
-}
-
-/// A client of each of the two workers.
-fn one_each(proxy: &OwnProxy) -> [RawClient; 2] {
-    let mut clients = [proxy.client("demo"), proxy.client("demo")];
-    let ids = clients.each_mut().map(|client| client.call(&["CLIENT", "ID"]));
-    assert_ne!(ids[0][ids[0].len() - 3] % 2, ids[1][ids[1].len() - 3] % 2, "both on one worker");
-    clients
-}
-
-/// How often a server was given a command.
-fn calls(server: &RedisServer, command: &str) -> u64 {
-    let info = String::from_utf8(server.client().call(&["INFO", "commandstats"])).expect("text");
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.map_or(0, |rest| rest.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number"))
 }
 
 fn value(text: &str) -> Vec<u8> {
@@ -177,12 +163,13 @@ fn no_reader_ever_goes_back_in_time_while_a_link_is_cut_and_healed_again_and_aga
     let lost = two.lost();
     let keys = &lost[..4];
     let kept: Vec<String> = lost[4..].to_vec();
-    let mut of_b = one_each(&two.b);
+    let mut of_b = two.b.one_each("demo");
     set_all(&mut of_b[0], &kept, "b's own");
     let answered: Vec<AtomicU64> = keys.iter().map(|_| AtomicU64::new(0)).collect();
     let (stop, reads) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        let [mut writer, mut reader] = one_each(&two.a);
+        let _stop = StopAtEnd(&stop);
+        let [mut writer, mut reader] = two.a.one_each("demo");
         let (answered, stop, reads) = (&answered, &stop, &reads);
         scope.spawn(move || {
             // From 1 on: what was there before is no number.
@@ -214,25 +201,17 @@ fn no_reader_ever_goes_back_in_time_while_a_link_is_cut_and_healed_again_and_aga
                 reads.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let watch = || {
-            for round in 1..=3 {
-                two.link.cut();
-                wait::until("the ejection", || (ejections(&two.a) == round).then_some(()));
-                let before = reads.load(Ordering::Relaxed);
-                wait::until("reads elsewhere", || {
-                    (reads.load(Ordering::Relaxed) > before + 200).then_some(())
-                });
-                two.link.heal();
-                let back = format!("{NAME} is back: not emptied");
-                wait::until("the return", || (said(&two.a, &back) as u64 == round).then_some(()));
-                let before = reads.load(Ordering::Relaxed);
-                wait::until("reads at home", || (reads.load(Ordering::Relaxed) > before + 200).then_some(()));
-            }
-        };
-        // Whatever comes of it, the others must end.
-        let watched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(watch));
-        stop.store(true, Ordering::Release);
-        watched.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+        for round in 1..=3 {
+            two.link.cut();
+            wait::until("the ejection", || (ejections(&two.a) == round).then_some(()));
+            let before = reads.load(Ordering::Relaxed);
+            wait::until("reads elsewhere", || (reads.load(Ordering::Relaxed) > before + 200).then_some(()));
+            two.link.heal();
+            let back = format!("{NAME} is back: not emptied");
+            wait::until("the return", || (said(&two.a, &back) as u64 == round).then_some(()));
+            let before = reads.load(Ordering::Relaxed);
+            wait::until("reads at home", || (reads.load(Ordering::Relaxed) > before + 200).then_some(()));
+        }
     });
     expect_all(&mut of_b[1], &kept, &value("b's own"));
     assert_eq!(two.calls("flushdb"), 0);
@@ -319,7 +298,7 @@ fn a_server_that_started_empty_is_not_emptied_of_what_others_filled_it_with() {
 fn without_the_right_it_stays_out_and_says_so_until_the_right_is_given() {
     let two = Two::start(RETRY_AFTER, RETRY_AFTER);
     let lost = two.lost();
-    let [mut client, _] = one_each(&two.a);
+    let [mut client, _] = two.a.one_each("demo");
     let mut admin = two.victim().client();
     assert_eq!(admin.call(&["ACL", "SETUSER", "default", "-flushdb"]), b"+OK\r\n");
     hang(&two, &mut client, &lost[0]);
@@ -343,7 +322,7 @@ fn a_person_may_let_it_in_as_it_is_and_still_nothing_is_stale() {
     let two = Two::start(RETRY_AFTER, "{failure_limit: 1000, retry_after: 300}");
     let lost = two.lost();
     let (written, untouched) = lost.split_at(lost.len() / 2);
-    let [mut client, _] = one_each(&two.a);
+    let [mut client, _] = two.a.one_each("demo");
     let mut admin = two.victim().client();
     assert_eq!(admin.call(&["ACL", "SETUSER", "default", "-flushdb"]), b"+OK\r\n");
     hang(&two, &mut client, &lost[0]);
@@ -377,7 +356,7 @@ fn where_keys_fail_rather_than_move_nothing_is_written_elsewhere_and_nothing_emp
             |all: Vec<(&String, &usize)>| all.into_iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
         (names(lost), names(others))
     };
-    let mut clients = one_each(&two.a);
+    let mut clients = two.a.one_each("demo");
     two.link.cut();
     let ejected = format!("-ERR shard {NAME} is ejected\r\n").into_bytes();
     for client in &mut clients {
@@ -419,7 +398,7 @@ fn as_nutcracker_nothing_is_emptied_and_connections_have_no_names() {
     servers[0].resume();
     wait::until("Twemproxy's way", || (client.call(&["GET", key]) == value("old")).then_some(()));
     assert_eq!(
-        calls(&servers[0], "flushdb") + calls(&servers[0], "unlink") + calls(&servers[0], "client|setname"),
+        servers[0].calls("flushdb") + servers[0].calls("unlink") + servers[0].calls("client|setname"),
         0
     );
 }

@@ -5,7 +5,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use shoal_e2e::{Answer, Config, FakeServer, Nutcracker, Pool, Proxy, ShoalProxy, Workplace, escape, ports};
+use shoal_e2e::{
+    Answer, Chance, Config, FakeServer, Nutcracker, Pool, Proxy, ShoalProxy, Workplace, escape, ports,
+};
 
 const HASHES: [&str; 12] = [
     "one_at_a_time",
@@ -224,27 +226,6 @@ fn keys(count: usize) -> Vec<Vec<u8>> {
         });
     }
     keys
-}
-
-/// Sebastiano Vigna's SplitMix64: the same keys in every run.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
 }
 
 /// Fifty servers in thirty pools are more connections than the usual soft limit; children inherit ours.

@@ -1,7 +1,7 @@
 //! Sessions that say HELLO 3 get each reply as the server typed it, beside sessions that did not, and may go
 //! back within a pipeline.
 
-use shoal_e2e::raw_client::encode;
+use shoal_e2e::raw_client::{encode, words};
 use shoal_e2e::{OwnPool, OwnProxy, Proxy, RawClient, RedisServer, Workplace};
 
 const SHARDS: usize = 4;
@@ -56,10 +56,6 @@ const TYPED: &[Row] = &[
 ];
 
 const WRONG_TYPE: &[u8] = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
-
-fn words(line: &str) -> Vec<&str> {
-    line.split(' ').collect()
-}
 
 fn fill(client: &mut RawClient) {
     for line in ["HSET h f 1", "SADD t x", "ZADD z 2.5 m inf n", "SET n 7"] {

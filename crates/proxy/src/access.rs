@@ -9,13 +9,14 @@
 //!
 //! Knows nothing of sessions and sockets.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shoal_telemetry::CacheLine;
 
-pub use bucket::BURST;
+pub use bucket::{BURST, DEBT_MAX};
 pub use check::Denied;
 pub use password::{PASSWORDS_MAX, PasswordHash};
 pub use rules::Rules;
@@ -243,6 +244,13 @@ impl Access {
                 user.meter = before.users[usize::from(known)].meter.clone();
             }
         }
+    }
+
+    /// By the index of each user of `before`, the index of the one who has the name now and is on.
+    pub fn heirs(&self, before: &Access) -> Vec<Option<u16>> {
+        let on = self.users.iter().zip(0..).filter(|(user, _)| user.rules.on);
+        let by_name: BTreeMap<&str, u16> = on.map(|(user, index)| (&*user.name, index)).collect();
+        before.users.iter().map(|user| by_name.get(&*user.name).copied()).collect()
     }
 
     /// The default user lets everybody in.

@@ -8,9 +8,10 @@ use shoal_hashkit::{CharSign, Hash, HashTag};
 use shoal_topology::{Distribution, Endpoint, Mode, Pool, Shard, ShardState, Topology};
 
 use crate::error::Error;
+use crate::io::secret_file::Contents;
 use crate::settings::{
     CLIENT_STALL_TIMEOUT, Dialect, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, Secret, Settings,
-    SlowLogSettings,
+    SlowLogSettings, is_same_place,
 };
 use crate::succession::DRAIN_TIMEOUT;
 
@@ -19,6 +20,7 @@ mod durability;
 mod nutcracker;
 mod sentinels;
 mod tls;
+mod yaml;
 
 use access::{AccessEntry, LimitsEntry, ServerAuthEntry, UserEntry};
 
@@ -97,6 +99,7 @@ struct PoolEntry {
     eject: Option<EjectEntry>,
     tls: Option<tls::TlsEntry>,
     server_tls: Option<tls::ServerTlsEntry>,
+    sentinel_tls: Option<tls::ServerTlsEntry>,
     servers: Vec<ServerEntry>,
 }
 
@@ -217,21 +220,33 @@ pub struct ProxyConfig {
     pub drain_timeout: Duration,
 }
 
-/// Reads `proxy.yml`. `cores` is how many event loops there are unless it says otherwise.
+/// Reads the `proxy.yml` at `path`. `cores` is how many event loops there are unless it says otherwise.
+///
+/// # Errors
+/// [`Error::Unreadable`], and those of [`from_proxy_yml`].
+pub fn read_proxy_yml(path: &Path, cores: usize) -> Result<ProxyConfig, Error> {
+    let contents =
+        Contents::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    mean(path, &contents.text, cores, || contents.check(path))
+}
+
+/// What this text means as a `proxy.yml`, which nobody else can read; files that it names are relative to the folder of `path`.
 ///
 /// # Errors
 /// [`Error::Config`] with the line and what is wrong there.
 pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConfig, Error> {
+    mean(path, text, cores, || Ok(()))
+}
+
+/// The same; `check` says whether a password may stand in the text.
+fn mean(
+    path: &Path,
+    text: &str,
+    cores: usize,
+    check: impl Fn() -> Result<(), String>,
+) -> Result<ProxyConfig, Error> {
     let refuse = |reason: String| Error::Config { path: path.to_owned(), reason };
-    // An error says where, and shows of the file no more than a key: there may be a password on the line.
-    let unshown = serde_saphyr::options! { with_snippet: false };
-    let file: ProxyFile = serde_saphyr::from_str_with_options(text, unshown).map_err(|error| {
-        let line = error.location().and_then(|place| usize::try_from(place.line()).ok());
-        refuse(match line.and_then(|line| key_of(text, line)) {
-            Some(key) => format!("{error}: {key}"),
-            None => error.to_string(),
-        })
-    })?;
+    let file: ProxyFile = yaml::read(text).map_err(refuse)?;
     if file.pools.is_empty() {
         return Err(refuse("there are no pools: write at least one under `pools`".to_owned()));
     }
@@ -244,7 +259,7 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
     };
     if let Some(pool) = file.pools.iter().find(|pool| has_secret(pool)) {
         let why = |why| refuse(format!("pool {}: password: {why}, or use password_file", pool.name));
-        crate::io::secret_file::check(path).map_err(why)?;
+        check().map_err(why)?;
     }
     let mut pools = Vec::new();
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -262,7 +277,7 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
             let earlier =
                 pools[..index].iter().flat_map(|other| other.listens().map(move |it| (other, it.0)));
             let earlier = earlier.chain(pool.listens().take(place).map(|it| (pool, it.0)));
-            if let Some((other, _)) = earlier.into_iter().find(|(_, taken)| *taken == listen) {
+            if let Some((other, _)) = earlier.into_iter().find(|(_, taken)| is_same_place(taken, listen)) {
                 let (one, two) = (&other.pool.name, &pool.pool.name);
                 return Err(refuse(match one == two {
                     true => {
@@ -281,13 +296,6 @@ pub fn from_proxy_yml(path: &Path, text: &str, cores: usize) -> Result<ProxyConf
         hand_over: file.hand_over.map(|socket| folder.join(socket)),
         drain_timeout: file.drain_timeout.map_or(DRAIN_TIMEOUT, Duration::from_millis),
     })
-}
-
-/// The key that the line of this number begins with, if it does.
-fn key_of(text: &str, line: usize) -> Option<&str> {
-    let line = text.lines().nth(line.checked_sub(1)?)?;
-    let (key, _) = line.trim_start_matches([' ', '-']).split_once(':')?;
-    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(key)
 }
 
 impl PoolEntry {
@@ -362,10 +370,8 @@ impl PoolEntry {
             ));
         }
         sentinels::check_followed(&mut followed)?;
-        if self.server_tls.is_some() && !followed.is_empty() {
-            return Err("server_tls: a shard with sentinels is asked for its role without TLS, and would be told the password in \
-                        clear: give its address, or leave server_tls out"
-                .to_owned());
+        if self.sentinel_tls.is_some() && followed.is_empty() {
+            return Err("sentinel_tls: no server of the pool is found by sentinels: leave it out".to_owned());
         }
         let keyless_scripts = match &self.keyless_scripts {
             Some(name) => {
@@ -376,11 +382,19 @@ impl PoolEntry {
             None => None,
         };
         let tls = self.tls.map(|tls| tls.mean(folder)).transpose()?;
-        let server_tls = self.server_tls.map(|tls| tls.mean(folder, &shards)).transpose()?;
+        let server_tls = match self.server_tls {
+            Some(tls) => Some(tls.mean("server_tls", folder, &sentinels::addresses(&shards, &followed))?),
+            None => None,
+        };
+        let sentinel_tls = match self.sentinel_tls {
+            Some(tls) => Some(tls.mean_of_sentinels(folder, &sentinels::asked(&shards, &followed))?),
+            None => None,
+        };
         Ok(PoolSettings {
             listen: listen(&self.listen)?,
             tls,
             server_tls,
+            sentinel_tls,
             pool: Pool {
                 name: self.name,
                 mode: if cache { Mode::Cache } else { Mode::Storage },

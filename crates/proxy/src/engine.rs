@@ -148,13 +148,15 @@ pub struct Engine {
     touched_upstreams: Vec<Key>,
     /// Scratch: the session whose request is being taken, if its upstreams are its own.
     tracker: Option<Key>,
-    /// Upstreams whose output waits for company, and sessions whose hold may be over.
+    /// Upstreams whose output waits for company.
     gathering: Vec<Key>,
+    /// Sessions whose hold may be over.
     resumable: VecDeque<Key>,
     /// Sessions that wait for a dedicated upstream.
     awaiting_dedicated: VecDeque<Key>,
-    /// Upstreams whose servers are not read, and whether something was sent to a client since that was last looked at.
+    /// Upstreams whose servers are not read.
     paused: Vec<Key>,
+    /// Whether something was sent to a client since they were last looked at.
     drained: bool,
     actions: VecDeque<Action>,
     next_deadline: Time,
@@ -506,11 +508,12 @@ impl Engine {
     /// Ends the session if nothing more comes and it is owed nothing.
     fn finish_if_drained(&mut self, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
-        if session.ended && session.hold.is_none() && session.stream.is_some() {
+        let is_deaf = session.phase != SessionPhase::Open;
+        let has_ended = session.ended && session.hold.is_none();
+        if session.stream.is_some() && (has_ended || is_deaf && session.output.is_empty()) {
             return self.end_session(key); // the rest of the large request that it has begun never comes
         }
-        let nothing_more = session.phase != SessionPhase::Open || session.ended && session.hold.is_none();
-        if nothing_more && session.outstanding() == 0 && session.output.is_empty() {
+        if (is_deaf || has_ended) && session.outstanding() == 0 && session.output.is_empty() {
             self.end_session(key);
         } else {
             self.part_if_quiet(key);
@@ -518,11 +521,13 @@ impl Engine {
     }
 
     fn end_session(&mut self, key: Key) {
-        let Some(session) = self.sessions.remove(key) else { return };
+        let Some(mut session) = self.sessions.remove(key) else { return };
         if let Some(upstream) = session.stream.as_ref().and_then(|stream| stream.upstream) {
             self.abandon(upstream); // it was sent a part of a request
         }
-        self.charge_the_rest(&session);
+        if let Some(pool) = self.pools.get(session.pool) {
+            admission::charge_the_rest(&mut session, &pool.settings.access, self.now);
+        }
         session.stats.sessions.add(-1);
         if let Some(mode) = &session.mode {
             self.close_held(&mode.upstreams());

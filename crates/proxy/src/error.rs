@@ -88,6 +88,17 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Somebody else listens where the running process should.
+    #[error(
+        "cannot take over from the process at {path}: it is one of user {user}, and sockets are taken only from one of the \
+         same user, or of root"
+    )]
+    TakeOverStranger {
+        /// The socket.
+        path: String,
+        /// The other process's user, by number.
+        user: u32,
+    },
     /// The running process and this one do not come to terms. The running one goes on.
     #[error("cannot take over from the process at {path}")]
     TakeOver {

@@ -204,6 +204,17 @@ impl Failure {
     }
 }
 
+/// `error`, which says why a request or transaction (`what`) was not answered, and whether that may have been executed.
+pub fn with_fate(error: &[u8], what: &str, may_be_executed: bool) -> Vec<u8> {
+    let mut error = error.strip_suffix(b"\r\n").unwrap_or(error).to_vec();
+    let fate = match may_be_executed {
+        true => format!("; whether the {what} was executed is not known\r\n"),
+        false => format!("; the {what} was not executed\r\n"),
+    };
+    error.extend_from_slice(fate.as_bytes());
+    error
+}
+
 fn milliseconds(span: Option<Duration>) -> String {
     format!("{} ms", span.unwrap_or_default().as_millis())
 }

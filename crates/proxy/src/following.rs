@@ -84,7 +84,7 @@ pub enum Step {
     },
     /// Tell all workers, and say when they have done it ([`Following::handle_changed`]).
     Change(Change),
-    /// Tell people. Empty if what was told before is over.
+    /// Tell people.
     Tell(Told),
 }
 
@@ -201,13 +201,20 @@ impl Following {
         }
     }
 
-    /// Other sentinels are asked from now on; what is known stays. What was asked of the old ones must not be answered any more.
+    /// Other sentinels are asked from now on; what is known stays. Nothing that was asked before is answered any more, by
+    /// sentinels or by instances: all of it is asked anew.
     pub fn replace_sentinels(&mut self, sentinels: Vec<String>) {
         self.sentinels = vec![Sentinel::default(); sentinels.len()];
         self.names = sentinels;
         self.elder = None;
-        self.steps.retain(|step| !matches!(step, Step::Ask { whom: Whom::Sentinel(_), .. }));
+        self.steps.retain(|step| !matches!(step, Step::Ask { .. }));
+        self.roles.values_mut().for_each(|role| role.asked_at = None);
         self.next_look = Time::default();
+    }
+
+    /// Requests wait already, since the shard had another primary, or none, until now: for [`HELD_MAX`], then they fail.
+    pub fn hold(&mut self, now: Time) {
+        self.switch = Some(Switch { from: None, known_at: now, stopped_at: Some(now), given_up: false });
     }
 
     /// The configuration epoch that is believed.
@@ -215,9 +222,16 @@ impl Following {
         self.named.as_ref().map_or(0, |named| named.epoch)
     }
 
-    /// Sentinels that answered when last asked, and what each said or why it said nothing.
+    /// How many sentinels answered when last asked.
     pub fn reachable(&self) -> usize {
         self.sentinels.iter().filter(|sentinel| sentinel.report.is_some()).count()
+    }
+
+    /// The sentinels that did not answer when last asked, each with why.
+    pub fn silent(&self) -> impl Iterator<Item = String> + '_ {
+        let all = self.sentinels.iter().zip(&self.names);
+        all.filter(|(sentinel, _)| !sentinel.why.is_empty())
+            .map(|(sentinel, name)| format!("{name}: {}", sentinel.why))
     }
 
     /// How often it was looked.
@@ -537,8 +551,7 @@ impl Following {
         if self.sentinels.iter().any(|sentinel| sentinel.report.is_some() || sentinel.why.is_empty()) {
             return None;
         }
-        let complaint = |(sentinel, name): (&Sentinel, &String)| format!("{name}: {}", sentinel.why);
-        let all: Vec<String> = self.sentinels.iter().zip(&self.names).map(complaint).collect();
+        let all: Vec<String> = self.silent().collect();
         Some(format!("none of its sentinels answers: {}", all.join("; ")))
     }
 }

@@ -20,11 +20,12 @@ mod crowd;
 
 pub use crowd::{AnsweredIn, Crowd};
 
-/// A batch of this many bytes is sent whatever else may come.
-const BYTES_MAX: usize = 16 * 1024;
+/// A batch of this many bytes is sent whatever else may come: eight values of 16 KiB, since a server that reads them together
+/// wakes up once.
+const BYTES_MAX: usize = 128 * 1024;
 
 /// A batch of this many requests is sent whatever else may come: what the server's wake-up costs is shared well enough.
-const REQUESTS_MAX: u32 = 8;
+const REQUESTS_MAX: u32 = 16;
 
 /// How long a request waits at most for the answer to the batch before its own.
 const ANSWER_WAIT_MAX: Duration = Duration::from_millis(1);

@@ -8,6 +8,7 @@ use shoal_resp::encode;
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
 use crate::scan::Leg;
+use crate::session::OWED_MAX;
 use crate::settings::PoolSettings;
 use crate::upstream::Asked;
 
@@ -285,6 +286,16 @@ impl Joins {
         join.passing = Some(Passing::default());
     }
 
+    /// Begins to drop the reply of `id` behind an error, if it is not passed on although every part has begun, and is too long
+    /// to be kept until it is whole: its servers would be made to wait for ever.
+    pub fn drop_if_too_long(&mut self, id: JoinId, out: &mut Vec<u8>) {
+        let join = &mut self.joins[id as usize];
+        let has_begun = |reply: &Buffer| after_line(reply.as_slice()).is_some();
+        if join.passing.is_none() && join.held > OWED_MAX && join.replies.iter().all(has_begun) {
+            join.drop_too_long(out);
+        }
+    }
+
     /// Passes on what has come of `id`, whose passing has begun, as far as the order of elements allows.
     ///
     /// # Errors
@@ -351,6 +362,11 @@ impl Join {
         self.replies.len() as u16 - 1
     }
 
+    /// What has come of each part, in their order.
+    pub fn replies(&self) -> impl Iterator<Item = &[u8]> {
+        self.replies.iter().map(Buffer::as_slice)
+    }
+
     /// The part whose bytes come next; `None` if all elements were passed on.
     fn current(&self, passing: Passing) -> Option<u16> {
         if self.kind != JoinKind::ByPosition || passing.dropped {
@@ -362,12 +378,13 @@ impl Join {
 
     /// Whether each part has begun as an array of as many elements as it was asked for.
     fn has_headers(&self) -> bool {
-        self.replies.iter().enumerate().all(|(part, reply)| {
-            let bytes = reply.as_slice();
-            let asked = self.part_of_key.iter().filter(|&&other| usize::from(other) == part).count();
-            let header = format!("*{asked}\r\n");
-            bytes.starts_with(header.as_bytes())
-        })
+        // Asked for with each piece as long as one is missing: that alone must not cost a look at all keys.
+        if self.replies().any(|reply| after_line(reply).is_none()) {
+            return false;
+        }
+        let mut asked = vec![0usize; self.replies.len()];
+        self.part_of_key.iter().for_each(|&part| asked[usize::from(part)] += 1);
+        self.replies().zip(asked).all(|(reply, asked)| reply.starts_with(format!("*{asked}\r\n").as_bytes()))
     }
 
     fn write(&self, out: &mut Vec<u8>) {

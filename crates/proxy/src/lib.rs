@@ -17,6 +17,8 @@ pub mod config;
 pub mod engine;
 mod error;
 pub mod failure;
+#[cfg(test)]
+mod fixture;
 pub mod following;
 mod gather;
 pub mod hand_over;

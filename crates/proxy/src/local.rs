@@ -6,7 +6,7 @@
 use shoal_resp::encode;
 use shoal_resp::request::Span;
 
-use crate::access::{Over, WrongPassword};
+use crate::access::{DEFAULT_USER, Over, WrongPassword};
 use crate::buffer::BufferPool;
 use crate::session::{Phase, Protocol, Session};
 use crate::settings::{Dialect, PoolSettings};
@@ -162,7 +162,7 @@ fn text(bytes: &[u8], limit: usize) -> String {
 
 fn auth(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: &[&[u8]]) {
     let (user, password) = match words {
-        [_, password] => (&b"default"[..], *password),
+        [_, password] => (DEFAULT_USER.as_bytes(), *password),
         [_, user, password] => (*user, *password),
         _ => return encode::error(out, "ERR syntax error"),
     };
@@ -330,9 +330,8 @@ fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: 
             encode::simple(out, "OK");
         }
         4 if is("SETINFO") => {
-            let known =
-                [&b"LIB-NAME"[..], b"LIB-VER"].iter().any(|known| words[2].eq_ignore_ascii_case(known));
-            if !known {
+            let is_name = words[2].eq_ignore_ascii_case(b"LIB-NAME");
+            if !is_name && !words[2].eq_ignore_ascii_case(b"LIB-VER") {
                 encode::error(out, &format!("ERR Unrecognized option '{}'", text(words[2], 128)));
             } else if !is_valid_name(words[3]) {
                 let attribute = text(words[2], 128).to_ascii_lowercase();
@@ -341,6 +340,9 @@ fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: 
                     &format!("ERR {attribute} cannot contain spaces, newlines or special characters."),
                 );
             } else {
+                let library = session.library.get_or_insert_default();
+                let place = if is_name { &mut library.name } else { &mut library.version };
+                *place = words[3].to_vec();
                 encode::simple(out, "OK");
             }
         }
@@ -366,8 +368,12 @@ fn client(out: &mut Vec<u8>, session: &mut Session, pool: &PoolSettings, words: 
 fn describe(session: &Session, pool: &PoolSettings) -> String {
     let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
     let name = String::from_utf8_lossy(&session.name);
+    // RESET does not change them: the library is the same.
+    let library = session.library.as_deref();
+    let [library, version] = [library.map(|it| &it.name), library.map(|it| &it.version)]
+        .map(|said| String::from_utf8_lossy(said.map(Vec::as_slice).unwrap_or_default()));
     format!(
-        "id={} addr={} laddr={} name={name} db={} resp={resp} user={}\n",
+        "id={} addr={} laddr={} name={name} db={} resp={resp} user={} lib-name={library} lib-ver={version}\n",
         session.id,
         session.peer,
         pool.listen,

@@ -4,9 +4,13 @@
 //! Knows nothing of upstreams but their keys. A session that has never asked for any of it has no [`Mode`], and costs
 //! nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use shoal_resp::command::{Command, Flags, Keys};
 
 use crate::arena::Key;
+use crate::scripts::Name;
 use crate::session::Protocol;
 use crate::subscriber::{Change, Kind, Subscriber};
 use crate::tracking::Tracking;
@@ -138,10 +142,10 @@ pub struct Transaction {
     pub commands: Vec<u8>,
     /// How many there are.
     pub count: usize,
-    /// The loading of scripts that the commands call and the shard may lack; it goes out before MULTI.
-    pub scripts: Vec<u8>,
-    /// How many of these there are.
-    pub script_count: usize,
+    /// Scripts that the commands call and the shard may lack: they are loaded before MULTI.
+    pub scripts: BTreeMap<Name, Arc<[u8]>>,
+    /// Their bytes.
+    pub script_bytes: usize,
     /// Whether one of them may write.
     pub writes: bool,
     /// One of them was refused, so EXEC is.
@@ -159,19 +163,20 @@ impl Transaction {
             version,
             commands,
             count: 0,
-            scripts: Vec::new(),
-            script_count: 0,
+            scripts: BTreeMap::new(),
+            script_bytes: 0,
             writes: false,
             failed: false,
             outdated: false,
         }
     }
 
-    /// Has a script loaded before, if there is one and room for it; without it the server says that it lacks the script.
-    pub fn add_script(&mut self, load: &[u8]) {
-        if !load.is_empty() && self.scripts.len() + load.len() <= TRANSACTION_BYTES_MAX {
-            self.scripts.extend_from_slice(load);
-            self.script_count += 1;
+    /// Has a script loaded before, if there is room for it; without it the server says that it lacks the script.
+    pub fn add_script(&mut self, name: Name, body: Arc<[u8]>) {
+        let bytes = self.script_bytes + body.len();
+        if bytes <= TRANSACTION_BYTES_MAX && !self.scripts.contains_key(&name) {
+            self.script_bytes = bytes;
+            self.scripts.insert(name, body);
         }
     }
 
@@ -179,6 +184,7 @@ impl Transaction {
     pub fn fail(&mut self) {
         self.failed = true;
         self.commands = Vec::new();
+        self.scripts = BTreeMap::new();
     }
 
     /// Whether a command of `length` bytes fits in.

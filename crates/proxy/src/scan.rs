@@ -121,27 +121,9 @@ impl Leg {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use shoal_topology::{Distribution, Mode, Shard, ShardState};
+    use shoal_topology::Distribution;
 
-    fn pool(shards: usize) -> Pool {
-        let shard = |index: usize| Shard {
-            name: format!("s{index}"),
-            weight: 1,
-            primary: format!("127.0.0.1:{}", 1 + index).parse().unwrap(),
-            replicas: Vec::new(),
-            state: ShardState::Up,
-        };
-        Pool {
-            name: "alpha".into(),
-            mode: Mode::Storage,
-            hash: Default::default(),
-            char_sign: Default::default(),
-            distribution: Distribution::Modula,
-            hash_tag: None,
-            shards: (0..shards).map(shard).collect(),
-            credentials: None,
-        }
-    }
+    use crate::fixture::pool;
 
     #[test]
     fn a_walk_goes_through_every_shard_and_ends_at_zero_alone() {
@@ -181,7 +163,7 @@ mod tests {
         change(&|pool| pool.shards[2].name = "other".into());
         change(&|pool| pool.shards[2].weight = 2);
         change(&|pool| pool.shards[2].primary = "127.0.0.1:9".parse().unwrap());
-        change(&|pool| pool.distribution = Distribution::Ketama);
+        change(&|pool| pool.distribution = Distribution::Modula);
         change(&|pool| pool.hash = "murmur".parse().unwrap());
         change(&|pool| pool.char_sign = "unsigned".parse().unwrap());
         change(&|pool| pool.hash_tag = Some("{}".parse().unwrap()));

@@ -3,12 +3,12 @@
 //! Each worker has its own, for each pool: nothing is locked, and what one worker has not seen its clients load again, as they
 //! do at a single Redis.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use sha1::{Digest as _, Sha1};
 
-/// Bytes of scripts kept, for each pool and worker; the oldest make room.
+/// Bytes of scripts kept, with what is noted of them, for each pool and worker; the oldest make room.
 pub const SCRIPTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of a script above which it is not kept.
@@ -17,69 +17,99 @@ pub const SCRIPT_MAX: usize = 256 * 1024;
 /// Bytes that a script costs besides its own.
 const OVERHEAD: usize = 256;
 
+/// Bytes that a script costs for each shard that was given it: a number, in a list that grows by doubling.
+const GIVEN_BYTES: usize = 2 * size_of::<u16>();
+
 /// A script's name: its SHA-1 in lower-case hexadecimal digits.
-type Name = [u8; 40];
+pub type Name = [u8; 40];
 
 /// The scripts of one pool.
 #[derive(Debug, Default)]
 pub struct Scripts {
     names: BTreeMap<Arc<[u8]>, Name>,
-    bodies: BTreeMap<Name, Arc<[u8]>>,
+    scripts: BTreeMap<Name, Script>,
     /// In the order in which they were shown.
-    order: VecDeque<Arc<[u8]>>,
+    order: VecDeque<Name>,
     bytes: usize,
-    /// The shards that were given each of them.
-    given: BTreeSet<(Name, u16)>,
+}
+
+#[derive(Debug)]
+struct Script {
+    body: Arc<[u8]>,
+    /// The shards that were given it, sorted.
+    given: Vec<u16>,
+}
+
+impl Script {
+    fn bytes(&self) -> usize {
+        self.body.len() + OVERHEAD + self.given.len() * GIVEN_BYTES
+    }
 }
 
 impl Scripts {
-    /// Keeps `body`.
-    pub fn show(&mut self, body: &[u8]) {
-        if body.len() > SCRIPT_MAX || self.names.contains_key(body) {
-            return;
+    /// Keeps `body`; its name, unless it is too long to be kept.
+    pub fn show(&mut self, body: &[u8]) -> Option<Name> {
+        if let Some(name) = self.names.get(body) {
+            return Some(*name);
+        }
+        if body.len() > SCRIPT_MAX {
+            return None;
         }
         let (name, body): (Name, Arc<[u8]>) = (name_of(body), body.into());
-        self.bytes += body.len() + OVERHEAD;
-        self.names.insert(body.clone(), name);
-        self.bodies.insert(name, body.clone());
-        self.order.push_back(body);
-        while self.bytes > SCRIPTS_BYTES_MAX {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.bytes -= oldest.len() + OVERHEAD;
-            if let Some(name) = self.names.remove(&oldest) {
-                self.bodies.remove(&name);
-                self.given.retain(|(other, _)| *other != name);
-            }
+        let script = Script { body: body.clone(), given: Vec::new() };
+        self.bytes += script.bytes();
+        self.names.insert(body, name);
+        self.scripts.insert(name, script);
+        self.order.push_back(name);
+        self.make_room();
+        Some(name)
+    }
+
+    /// Notes that `shard` is given the script that `name` names, if that is kept.
+    pub fn give(&mut self, name: &Name, shard: u16) {
+        let Some(script) = self.scripts.get_mut(name) else { return };
+        if let Err(place) = script.given.binary_search(&shard) {
+            script.given.insert(place, shard);
+            self.bytes += GIVEN_BYTES;
+            self.make_room();
         }
     }
 
-    /// Notes that `shard` is given `body`, if that is kept.
-    pub fn give(&mut self, body: &[u8], shard: u16) {
-        if let Some(name) = self.names.get(body) {
-            self.given.insert((*name, shard));
-        }
-    }
-
-    /// Whether `shard` was given `body`.
-    pub fn was_given(&self, body: &[u8], shard: u16) -> bool {
-        self.names.get(body).is_some_and(|name| self.given.contains(&(*name, shard)))
+    /// Whether `shard` was given the script that `name` names.
+    pub fn was_given(&self, name: &Name, shard: u16) -> bool {
+        self.scripts.get(name).is_some_and(|script| script.given.binary_search(&shard).is_ok())
     }
 
     /// A connection to `shard` is lost: what answers there next may be a server that was never given anything.
     pub fn lose(&mut self, shard: u16) {
-        self.given.retain(|(_, other)| *other != shard);
+        for script in self.scripts.values_mut() {
+            if let Ok(place) = script.given.binary_search(&shard) {
+                script.given.remove(place);
+                self.bytes -= GIVEN_BYTES;
+            }
+        }
     }
 
-    /// The script that `name` names, in digits of either case.
-    pub fn find(&self, name: &[u8]) -> Option<Arc<[u8]>> {
-        let mut name: Name = name.try_into().ok()?;
+    /// The script that `word` names, in digits of either case.
+    pub fn find(&self, word: &[u8]) -> Option<(Name, Arc<[u8]>)> {
+        let mut name: Name = word.try_into().ok()?;
         name.make_ascii_lowercase();
-        self.bodies.get(&name).cloned()
+        self.scripts.get(&name).map(|script| (name, script.body.clone()))
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         *self = Scripts::default();
+    }
+
+    fn make_room(&mut self) {
+        while self.bytes > SCRIPTS_BYTES_MAX {
+            let Some(script) = self.order.pop_front().and_then(|oldest| self.scripts.remove(&oldest)) else {
+                break;
+            };
+            self.bytes -= script.bytes();
+            self.names.remove(&script.body);
+        }
     }
 }
 
@@ -102,7 +132,7 @@ mod tests {
         scripts.show(b"return 1");
         // By redis-server 7.0: SCRIPT LOAD "return 1".
         let name = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
-        assert_eq!(scripts.find(name).as_deref(), Some(&b"return 1"[..]));
+        assert_eq!(scripts.find(name), Some((*name, b"return 1"[..].into())));
         assert!(scripts.find(&name.to_ascii_uppercase()).is_some());
         assert_eq!(scripts.find(b"e0e1"), None);
         scripts.clear();
@@ -112,14 +142,17 @@ mod tests {
     #[test]
     fn who_was_given_a_script_is_known_until_its_connection_is_lost() {
         let mut scripts = Scripts::default();
-        scripts.give(b"return 1", 0);
-        assert!(!scripts.was_given(b"return 1", 0), "it is not kept");
-        scripts.show(b"return 1");
-        scripts.give(b"return 1", 0);
-        scripts.give(b"return 1", 2);
-        assert!(scripts.was_given(b"return 1", 0) && !scripts.was_given(b"return 1", 1));
+        let name = name_of(b"return 1");
+        scripts.give(&name, 0);
+        assert!(!scripts.was_given(&name, 0), "it is not kept");
+        assert_eq!(scripts.show(b"return 1"), Some(name));
+        for shard in [2, 0, 2] {
+            scripts.give(&name, shard);
+        }
+        assert!(scripts.was_given(&name, 0) && !scripts.was_given(&name, 1));
         scripts.lose(0);
-        assert!(!scripts.was_given(b"return 1", 0) && scripts.was_given(b"return 1", 2));
+        assert!(!scripts.was_given(&name, 0) && scripts.was_given(&name, 2));
+        assert_eq!(scripts.bytes, b"return 1".len() + OVERHEAD + GIVEN_BYTES);
     }
 
     #[test]
@@ -133,10 +166,27 @@ mod tests {
         }
         let kept = |number| scripts.find(&name_of(&body(number))).is_some();
         assert!(!kept(0) && kept(199) && kept(170));
-        assert_eq!(scripts.names.len(), scripts.bodies.len());
+        assert_eq!(scripts.names.len(), scripts.scripts.len());
         assert_eq!(scripts.names.len(), scripts.order.len());
         let huge = vec![b'x'; SCRIPT_MAX + 1];
-        scripts.show(&huge);
+        assert_eq!(scripts.show(&huge), None);
         assert_eq!(scripts.find(&name_of(&huge)), None);
+    }
+
+    #[test]
+    fn what_is_noted_of_shards_takes_room_too() {
+        let mut scripts = Scripts::default();
+        let body = |number: usize| format!("return {number} --{}", "x".repeat(100_000)).into_bytes();
+        for number in 0..41 {
+            let name = scripts.show(&body(number)).unwrap();
+            (0..1000).for_each(|shard| scripts.give(&name, shard));
+            assert!(scripts.bytes <= SCRIPTS_BYTES_MAX);
+        }
+        let kept = scripts.scripts.values();
+        assert!(kept.len() > 30);
+        let given: usize = kept.map(|script| script.given.len()).sum();
+        assert!(scripts.scripts.len() * 100_000 + given * GIVEN_BYTES <= SCRIPTS_BYTES_MAX);
+        (0..1000).for_each(|shard| scripts.lose(shard));
+        assert_eq!(scripts.bytes, scripts.scripts.values().map(Script::bytes).sum::<usize>());
     }
 }

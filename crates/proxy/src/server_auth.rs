@@ -6,10 +6,8 @@
 
 use shoal_resp::encode;
 
+use crate::access::DEFAULT_USER;
 use crate::settings::Secret;
-
-/// The user whom a connection is of that names none.
-const DEFAULT_USER: &[u8] = b"default";
 
 /// As whom the proxy enters the servers of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ impl ServerAuth {
     /// Appends what enters a server and goes over to RESP3; the number of requests.
     pub fn greet_resp3(&self, out: &mut Vec<u8>) -> u8 {
         if let [only] = &self.passwords[..] {
-            let user = self.user.as_ref().map_or(DEFAULT_USER, |user| user.as_bytes());
+            let user = self.user.as_ref().map_or(DEFAULT_USER, String::as_str).as_bytes();
             encode::command(out, &[b"HELLO", b"3", b"AUTH", user, only.reveal().as_bytes()]);
             return 1;
         }
@@ -49,7 +47,7 @@ impl ServerAuth {
     pub fn is_same_user(before: Option<&ServerAuth>, now: Option<&ServerAuth>) -> bool {
         let user = |auth: Option<&ServerAuth>| match auth.and_then(|auth| auth.user.as_ref()) {
             Some(user) => user.as_bytes().to_vec(),
-            None => DEFAULT_USER.to_vec(),
+            None => DEFAULT_USER.as_bytes().to_vec(),
         };
         user(before) == user(now)
     }

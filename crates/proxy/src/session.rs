@@ -17,7 +17,7 @@ use shoal_telemetry::CacheLine;
 
 use crate::arena::Key;
 use crate::buffer::{Buffer, BufferPool};
-use crate::gather::AnsweredIn;
+use crate::gather::{AnsweredIn, Crowd};
 use crate::join::JoinId;
 use crate::mode::Mode;
 use crate::snapshot::Traffic;
@@ -40,6 +40,9 @@ pub const AHEAD_MAX: usize = 256 * 1024;
 /// Bytes of replies, unsent or waiting for their turn, above which servers are not read on a session's account. Well above
 /// [`OUTPUT_MAX`], since what was forwarded before that was reached is still owed.
 pub const OWED_MAX: usize = 8 * 1024 * 1024;
+
+/// The index of no pool: the session's own was removed by a reload, and the session ends with its replies.
+pub const NO_POOL: usize = usize::MAX;
 
 /// The version of RESP that a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,15 @@ pub struct Stream {
     pub delimiter: Delimiter,
     /// Where it goes; `None` if it was answered by an error already, and what still comes of it is dropped.
     pub upstream: Option<Key>,
+    /// Whether its bytes are never charged, since a limit has refused it.
+    pub forgiven: bool,
+}
+
+impl Stream {
+    /// One that goes nowhere.
+    pub fn dropped() -> Stream {
+        Stream { delimiter: Delimiter::new(), upstream: None, forgiven: false }
+    }
 }
 
 /// Where the reply to a request stands among those that the session is owed.
@@ -122,7 +134,7 @@ pub struct Unfinished {
 /// One client connection.
 #[derive(Debug)]
 pub struct Session {
-    /// The pool, by its index in the settings.
+    /// The pool, by its index in the settings, or [`NO_POOL`].
     pub pool: usize,
     /// Where the worker counts for the pool.
     pub stats: Arc<CacheLine<PoolStats>>,
@@ -132,6 +144,8 @@ pub struct Session {
     pub peer: Box<str>,
     /// What `CLIENT SETNAME` set.
     pub name: Vec<u8>,
+    /// What library it uses (CLIENT SETINFO), if it said so.
+    pub library: Option<Box<Library>>,
     /// The version of RESP.
     pub protocol: Protocol,
     /// Whether a user's password was given, or none is needed.
@@ -207,6 +221,15 @@ pub enum Delivered {
     Part(JoinId),
 }
 
+/// A client library, by its own words; each is empty if it was not said.
+#[derive(Debug, Default)]
+pub struct Library {
+    /// Its name (`lib-name`).
+    pub name: Vec<u8>,
+    /// Its version (`lib-ver`).
+    pub version: Vec<u8>,
+}
+
 impl Session {
     /// A session that has just been accepted.
     pub fn new(
@@ -223,6 +246,7 @@ impl Session {
             id,
             peer,
             name: Vec::new(),
+            library: None,
             protocol: Protocol::Resp2,
             authenticated,
             guarded: !authenticated,
@@ -341,19 +365,23 @@ impl Session {
         self.release_done(buffers);
     }
 
-    /// Opens the slot of a request whose reply comes from one server; its sequence number.
+    /// Opens the slot of a request whose reply comes from one server; its sequence number. `crowd` is the pool's, which the
+    /// session is not part of any more.
     #[inline]
-    pub fn expect_reply(&mut self) -> u32 {
-        self.push(Slot::Waiting(Buffer::default()))
+    pub fn expect_reply(&mut self, crowd: &mut Crowd) -> u32 {
+        self.push(Slot::Waiting(Buffer::default()), crowd)
     }
 
-    /// Opens the slot of a request whose reply is joined from parts; its sequence number.
-    pub fn expect_parts(&mut self, join: JoinId) -> u32 {
-        self.push(Slot::Joining(join))
+    /// The same of a request whose reply is joined from parts.
+    pub fn expect_parts(&mut self, join: JoinId, crowd: &mut Crowd) -> u32 {
+        self.push(Slot::Joining(join), crowd)
     }
 
     #[inline]
-    fn push(&mut self, slot: Slot) -> u32 {
+    fn push(&mut self, slot: Slot, crowd: &mut Crowd) -> u32 {
+        if self.slots.is_empty() {
+            crowd.asks(&mut self.answered_in);
+        }
         self.traffic.requests += 1;
         let sequence = self.first.wrapping_add(self.slots.len() as u32);
         self.slots.push_back(slot);
@@ -561,7 +589,7 @@ mod tests {
             let mut session = session();
             let replies: Vec<Vec<u8>> =
                 lengths.iter().enumerate().map(|(n, &length)| vec![n as u8; length]).collect();
-            let sequences: Vec<u32> = replies.iter().map(|_| session.expect_reply()).collect();
+            let sequences: Vec<u32> = replies.iter().map(|_| session.expect_reply(&mut Crowd::default())).collect();
             let mut given = vec![0usize; replies.len()];
             let mut choices = choices.into_iter();
             while given.iter().zip(&replies).any(|(&given, reply)| given < reply.len()) {
@@ -582,11 +610,11 @@ mod tests {
     fn an_error_takes_the_place_of_a_reply_that_broke_off_unless_its_beginning_is_gone() {
         let mut buffers = BufferPool::default();
         let mut session = session();
-        let first = session.expect_reply();
+        let first = session.expect_reply(&mut Crowd::default());
         session.deliver(&mut buffers, first, b"$5\r\nhe", false);
         session.replace(&mut buffers, first, b"-ERR gone\r\n", true);
         assert_eq!(session.output.as_slice(), b"-ERR gone\r\n");
-        let large = session.expect_reply();
+        let large = session.expect_reply(&mut Crowd::default());
         session.deliver(&mut buffers, large, &vec![b'x'; PARKED_REPLY_MAX + 1], false);
         session.deliver(&mut buffers, large, b"more of it", false);
         session.replace(&mut buffers, large, b"-ERR gone\r\n", true);
@@ -597,7 +625,7 @@ mod tests {
     fn a_local_answer_waits_for_the_replies_before_it() {
         let mut buffers = BufferPool::default();
         let mut session = session();
-        let get = session.expect_reply();
+        let get = session.expect_reply(&mut Crowd::default());
         session.answer(&mut buffers, b"+PONG\r\n");
         assert!(session.output.is_empty());
         session.deliver(&mut buffers, get, b"$-1\r\n", true);

@@ -14,6 +14,14 @@ use crate::replication::WRITE_LANES;
 use crate::server_auth::ServerAuth;
 use crate::tls::{ListenTls, ServerTls};
 
+/// Whether both are one socket: a unix socket is its path, whatever permissions it is to have.
+pub fn is_same_place(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Unix { path: one, .. }, Listen::Unix { path: other, .. }) => one == other,
+        _ => one == other,
+    }
+}
+
 /// Everything that a proxy process is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -32,8 +40,10 @@ pub struct PoolSettings {
     pub listen: Listen,
     /// How clients speak TLS, if they do.
     pub tls: Option<Arc<ListenTls>>,
-    /// How servers are spoken to by TLS, if they are.
+    /// How servers are spoken to by TLS, if they are; also those that sentinels name.
     pub server_tls: Option<ServerTls>,
+    /// How the sentinels of its shards are spoken to by TLS, if they are.
+    pub sentinel_tls: Option<ServerTls>,
     /// Connections that may wait to be accepted, as `listen(2)` takes it.
     pub backlog: u32,
     /// Whether sockets of clients get `SO_KEEPALIVE`.

@@ -59,8 +59,8 @@ pub struct SessionRow {
     pub user: String,
     /// `open`, `draining` or `broken`.
     pub phase: &'static str,
-    /// Why its requests are not taken at the moment: `outstanding`, `output`, `barrier`, `upstream`, `dedicated` or
-    /// `returning`.
+    /// Why its requests are not taken at the moment: `outstanding`, `output`, `barrier`, `blocked`, `upstream`, `dedicated`
+    /// or `returning`.
     pub held: Option<&'static str>,
     /// The version of TLS and the cipher suite, by the IANA's names; `None` without TLS.
     pub tls: Option<String>,
@@ -95,7 +95,8 @@ pub struct UpstreamRow {
     pub protocol: u8,
     /// Which of the pool's `server_connections`; `None` for one that is not shared.
     pub lane: Option<usize>,
-    /// `shared`, `dedicated` to a large request or reply, `spare`, or `retired`.
+    /// `shared`; `writes`, which is shared too, by writes that are to be replicated; `dedicated` to a large request or reply;
+    /// `watching`, `blocking`, `subscribed` or `tracking`, each held by one session; `spare`; or `retired`.
     pub usage: &'static str,
     /// `idle`, `connecting`, `greeting` or `ready`.
     pub phase: &'static str,

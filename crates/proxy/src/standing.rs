@@ -100,11 +100,11 @@ impl Session {
         if access.is_open() { self.enter(access, 0) } else { Ok(()) }
     }
 
-    /// The pool's configuration was `before`, and is `now`.
-    pub fn follow_access(&mut self, before: &Access, now: &Access) -> Followed {
+    /// The pool's configuration was `before`, and is `now`; `heirs` are [`Access::heirs`] of the two.
+    pub fn follow_access(&mut self, before: &Access, now: &Access, heirs: &[Option<u16>]) -> Followed {
         let was = before.user(self.user());
         let user = match self.authenticated {
-            true => now.named(was.name.as_bytes()).filter(|&user| now.user(user).rules.on),
+            true => heirs.get(usize::from(self.user())).copied().flatten(),
             false => now.is_open().then_some(0),
         };
         if self.authenticated && user.is_none() {
@@ -216,17 +216,17 @@ mod tests {
         one.arrive(&open).unwrap();
         let mut next = guarded("on nopass ~* &* +@all", "on nopass +get", 1);
         next.follow(&open);
-        assert_eq!(one.follow_access(&open, &next), Followed::Same);
+        assert_eq!(one.follow_access(&open, &next, &next.heirs(&open)), Followed::Same);
         assert_eq!((next.meter().connections(), next.user(0).meter().connections()), (1, 1));
         one.enter(&next, 1).unwrap();
         assert_eq!((next.user(0).meter().connections(), next.user(1).meter().connections()), (0, 1));
         let mut other = guarded("on nopass ~* &* +@all", "on nopass +set", 1);
         other.follow(&next);
-        assert_eq!(one.follow_access(&next, &other), Followed::Changed);
+        assert_eq!(one.follow_access(&next, &other, &other.heirs(&next)), Followed::Changed);
         assert_eq!(other.user(1).meter().connections(), 1);
         let mut without = guarded("on nopass ~* &* +@all", "off", 1);
         without.follow(&other);
-        assert_eq!(one.follow_access(&other, &without), Followed::Gone);
+        assert_eq!(one.follow_access(&other, &without, &without.heirs(&other)), Followed::Gone);
         drop(one);
         assert_eq!((without.meter().connections(), without.user(1).meter().connections()), (0, 0));
     }

@@ -108,7 +108,8 @@ impl Sent {
 /// A client's subscriptions.
 #[derive(Debug)]
 pub struct Subscriber {
-    names: [BTreeMap<Vec<u8>, ()>; 3],
+    /// By kind: each name, and the first of the shards that it lives on. Where keys go by lot nothing else tells.
+    names: [BTreeMap<Vec<u8>, u16>; 3],
     bytes: usize,
     /// Its upstreams, one for each shard that it needs.
     pub homes: Vec<Home>,
@@ -153,11 +154,24 @@ impl Subscriber {
         self.names[kind as usize].keys().cloned().collect()
     }
 
-    /// Notes that `name` is or is not subscribed to, and appends what the client is told; whether anything changed.
-    pub fn apply(&mut self, change: Change, name: &[u8], protocol: Protocol, out: &mut Vec<u8>) -> bool {
+    /// The shard on which `name` is subscribed to, if it is; of a pattern, which lives on all, the first.
+    pub fn shard(&self, kind: Kind, name: &[u8]) -> Option<u16> {
+        self.names[kind as usize].get(name).copied()
+    }
+
+    /// Notes that `name` is or is not subscribed to on `shard`, and appends what the client is told; whether anything changed.
+    pub fn apply(
+        &mut self,
+        change: Change,
+        name: &[u8],
+        shard: u16,
+        protocol: Protocol,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let names = &mut self.names[change.kind as usize];
         let changed = match change.adds {
-            true => names.insert(name.to_vec(), ()).is_none(),
+            true if names.contains_key(name) => false,
+            true => names.insert(name.to_vec(), shard).is_none(),
             false => names.remove(name).is_some(),
         };
         if changed && change.adds {
@@ -230,7 +244,7 @@ mod tests {
             (Kind::Channel, false, b"none", false),
             (Kind::Channel, false, b"a", true),
         ] {
-            let done = subscriber.apply(change(kind, adds), name, Protocol::Resp2, &mut out);
+            let done = subscriber.apply(change(kind, adds), name, 1, Protocol::Resp2, &mut out);
             assert_eq!(done, changed);
         }
         let said = String::from_utf8(out).unwrap();

@@ -42,7 +42,7 @@ pub struct ListenTls {
     pub expires_at: u64,
 }
 
-/// How a pool's servers are spoken to by TLS.
+/// How a pool's servers are spoken to by TLS, or the sentinels that watch them.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     /// Whose certificates are trusted, and our own if there is one.
@@ -52,6 +52,17 @@ pub struct ServerTls {
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
 }
+
+/// Two are equal if their certificates were read at once.
+impl PartialEq for ServerTls {
+    fn eq(&self, other: &ServerTls) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+            && self.server_name == other.server_name
+            && self.handshake_timeout == other.handshake_timeout
+    }
+}
+
+impl Eq for ServerTls {}
 
 impl ServerTls {
     /// The name that the certificate of the server at `endpoint` must have; `None` if there is none to ask for.

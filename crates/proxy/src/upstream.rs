@@ -32,6 +32,9 @@ use crate::time::Time;
 /// Unsent bytes of requests above which sessions with requests for this upstream are held; half of it takes up again.
 pub const OUTPUT_MAX: usize = 1024 * 1024;
 
+/// [`Pending::part`] of an EXEC, which tells it from others of its family: its failure has words of its own.
+pub const EXEC_PART: u16 = u16::MAX;
+
 /// Where the connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -66,19 +69,6 @@ pub enum Usage {
     Retired,
 }
 
-impl Pending {
-    /// Whether no session waits for it.
-    #[inline]
-    pub fn is_forsaken(&self) -> bool {
-        matches!(self.due, Due::Never | Due::Wait)
-    }
-
-    /// Whether it is the EXEC of a transaction, on an upstream that is not watching.
-    pub fn is_exec(&self) -> bool {
-        self.group == Group::Transactions
-    }
-}
-
 impl Usage {
     /// Whether one session has it to itself for as long as it likes.
     pub fn is_held(self) -> bool {
@@ -93,7 +83,7 @@ pub struct Pending {
     pub session: Key,
     /// Its request.
     pub sequence: u32,
-    /// Which part of the request, if it was split.
+    /// Which part of the request, if it was split; [`EXEC_PART`] for EXEC, which never is.
     pub part: u16,
     /// When and to whom the reply is given.
     pub due: Due,
@@ -103,6 +93,19 @@ pub struct Pending {
     pub queued_at: Time,
     /// The position in the stream of requests at which this one ends, in bytes since the connection began.
     pub end: u64,
+}
+
+impl Pending {
+    /// Whether no session waits for it.
+    #[inline]
+    pub fn is_forsaken(&self) -> bool {
+        matches!(self.due, Due::Never | Due::Wait)
+    }
+
+    /// Whether it is the EXEC of a transaction.
+    pub fn is_exec(&self) -> bool {
+        self.group == Group::Transactions && self.part == EXEC_PART
+    }
 }
 
 /// When and to whom a reply is given.
@@ -217,6 +220,8 @@ pub struct Upstream {
     pub tries: Tries,
     /// The message that is coming in to a subscriber, or the invalidation to a session that tracks.
     pub frame: Buffer,
+    /// Attributes that are coming in, until it is known what they describe.
+    pub attributes: Vec<u8>,
     /// Requests to be sent.
     pub output: Buffer,
     /// Who waits, oldest first: for requests sent, then for those in `output`.
@@ -273,6 +278,7 @@ impl Upstream {
             greeted: Buffer::default(),
             tries: Tries::default(),
             frame: Buffer::default(),
+            attributes: Vec::new(),
             output: Buffer::default(),
             queue: VecDeque::new(),
             delimiter: Delimiter::new(),
@@ -365,6 +371,12 @@ impl Upstream {
         self.replication.shrink();
     }
 
+    /// Whether its lane takes no request at the moment; those who wait already go first.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.output.len() >= OUTPUT_MAX || !self.holding.is_empty()
+    }
+
     /// Unsent bytes above which sessions with requests for it are held.
     #[inline]
     pub fn output_max(&self) -> usize {
@@ -388,11 +400,6 @@ impl Upstream {
         self.replication.kept_from().unwrap_or(self.answered)
     }
 
-    /// Bytes sent since the connection began.
-    pub fn sent_bytes(&self) -> u64 {
-        self.sent
-    }
-
     /// Requests sent and unanswered, and requests not wholly sent; their numbers.
     pub fn backlog(&self) -> (usize, usize) {
         let sent = self.queue.partition_point(|pending| pending.end <= self.sent);
@@ -411,7 +418,9 @@ impl Upstream {
     /// Until when it waits.
     #[inline]
     pub fn gather(&mut self, now: Time, free: bool) -> Result<(), Time> {
-        let in_flight = self.queue.front().is_some_and(|front| front.end <= self.sent);
+        // What precedes the reply of a block of several ends where the block begins, so that alone says nothing.
+        let in_flight =
+            self.answered < self.sent && self.queue.front().is_some_and(|front| front.end <= self.sent);
         self.pace.decide(now, in_flight, self.output.len(), free)
     }
 
@@ -447,6 +456,7 @@ impl Upstream {
         self.in_flight.release(buffers, u64::MAX);
         self.answered = 0;
         self.delimiter = Delimiter::new();
+        self.attributes = Vec::new();
         self.receiving = false;
         self.partial = 0;
         self.paused_at = Time::NEVER;

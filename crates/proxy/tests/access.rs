@@ -120,6 +120,7 @@ fn what_is_wrong_is_refused_by_name() {
         ("users_file: acl\nusers:\n- {name: one, rules: 'off'}", "one is there twice"),
         ("users_file: bad-acl", "users_file: bad-acl: line 1: rule +nosuch"),
         ("users_file: two", "line 1: write user, a name, and rules"),
+        ("users_file: empty", "it names nobody: leave the key out"),
         ("users_file: nowhere", "nowhere"),
         ("password: a\nusers:\n- {name: default, rules: 'on nopass'}", "leave one of the two out"),
         ("limits: {max_connections: 0}", "limits: max_connections: 0 would let nobody in"),

@@ -17,11 +17,14 @@ use crate::{MAX_BULK, MAX_DEPTH, MAX_ELEMENTS, MAX_LINE, ProtocolError};
 #[cfg(test)]
 mod tests;
 
+/// Set in the kind of a frame before which an attribute stands: no type has this bit.
+pub const ATTRIBUTED: u8 = 0x80;
+
 /// Finds where frames of any RESP2 or RESP3 type end in a stream that comes in pieces, in either
 /// direction. After an error it has lost the stream, and is of no more use.
 #[derive(Clone, Debug)]
 pub struct Delimiter {
-    /// First byte of the frame (`|` until the reply behind an attribute begins); 0 if fresh.
+    /// First byte of the frame (`|` until the reply behind an attribute begins, then that one's with [`ATTRIBUTED`]); 0 if fresh.
     kind: u8,
     within: Within,
     depth: usize,
@@ -35,7 +38,7 @@ pub enum Fed {
     Frame {
         /// It ends after so many of the bytes given.
         len: usize,
-        /// Its first byte; for an attribute with its reply, which are one frame, that of the reply.
+        /// Its first byte; for an attribute with its reply, which are one frame, that of the reply with [`ATTRIBUTED`].
         kind: u8,
     },
     /// All bytes given belong to the frame, which goes on.
@@ -122,7 +125,7 @@ impl Delimiter {
         }
     }
 
-    /// First byte of the frame under way (`|` while it is but an attribute), 0 if fresh.
+    /// First byte of the frame under way (`|` while it is but an attribute, afterwards with [`ATTRIBUTED`]), 0 if fresh.
     pub const fn kind(&self) -> u8 {
         self.kind
     }
@@ -219,7 +222,7 @@ impl Delimiter {
             got => return Err(ProtocolError::UnexpectedType { got }),
         };
         if self.depth == 0 {
-            self.kind = kind;
+            self.kind = if self.kind == b'|' && kind != b'|' { kind | ATTRIBUTED } else { kind };
         }
         Ok(())
     }

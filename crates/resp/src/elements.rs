@@ -13,10 +13,7 @@ use crate::{MAX_ELEMENTS, ProtocolError};
 /// [`ProtocolError::NotAnAggregate`] if `frame` is of another type or its first line is cut, and whatever
 /// is wrong with the attributes.
 pub fn elements(frame: &[u8]) -> Result<Elements<'_>, ProtocolError> {
-    let mut rest = frame;
-    while rest.first() == Some(&b'|') {
-        rest = after_attribute(rest)?;
-    }
+    let rest = behind_attributes(frame)?;
     let pairs = match rest.first() {
         Some(b'*' | b'~' | b'>') => 1,
         Some(b'%') => 2,
@@ -109,6 +106,18 @@ fn element(bytes: &[u8]) -> Result<usize, ProtocolError> {
         Fed::Frame { len, .. } => Ok(len),
         Fed::Partial => Err(ProtocolError::NotAnAggregate),
     }
+}
+
+/// What follows the attributes at the front of `bytes`, which must be whole; the reply that they describe need not.
+///
+/// # Errors
+/// Whatever is wrong with the attributes, or that one is cut.
+pub fn behind_attributes(bytes: &[u8]) -> Result<&[u8], ProtocolError> {
+    let mut rest = bytes;
+    while rest.first() == Some(&b'|') {
+        rest = after_attribute(rest)?;
+    }
+    Ok(rest)
 }
 
 /// What follows the attribute at the front of `bytes`.

@@ -42,9 +42,7 @@ pub fn run(options: &Options) -> Fallible<String> {
     let replica = RedisServer::start(&workplace, &["--replicaof", "127.0.0.1", &port]);
     let mut asked = replica.client();
     wait::until("the replica's first sync", || {
-        String::from_utf8_lossy(&asked.call(&["INFO", "replication"]))
-            .contains("master_link_status:up")
-            .then_some(())
+        asked.info("master_link_status").filter(|status| status == "up").map(drop)
     });
     let mut rows: Vec<[Row; 2]> = LOADS.iter().map(|_| Default::default()).collect();
     for round in 1..=options.rounds() {

@@ -1,16 +1,19 @@
 //! Our own proxy with our own kind of file, `proxy.yml`.
 
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use super::{Listen, Proxy, Running, ShoalProxy, TRIES};
 use crate::process::Process;
 use crate::{RawClient, Workplace, ports, wait};
 
-/// One pool of a `proxy.yml`; it listens on a free port.
+/// One pool of a `proxy.yml`; it listens on a free port unless told where.
 #[derive(Clone, Debug)]
 pub struct OwnPool {
     name: String,
+    port: Option<u16>,
     lines: Vec<String>,
     servers: Vec<String>,
     watched: Option<String>,
@@ -33,6 +36,20 @@ impl OwnPool {
     #[must_use]
     pub fn key(mut self, key: &str, value: &str) -> Self {
         self.lines.push(format!("{key}: {value}"));
+        self
+    }
+
+    /// The pool with these lines more, as they will stand below it.
+    #[must_use]
+    pub fn lines(mut self, text: &str) -> Self {
+        self.lines.extend(text.lines().map(str::to_owned));
+        self
+    }
+
+    /// The pool at this port.
+    #[must_use]
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = Some(port);
         self
     }
 
@@ -60,7 +77,13 @@ impl OwnPool {
 
     fn new(name: &str, mode: &str, servers: &[SocketAddr]) -> Self {
         let servers = servers.iter().map(ToString::to_string).collect();
-        Self { name: name.to_owned(), lines: vec![format!("mode: {mode}")], servers, watched: None }
+        Self {
+            name: name.to_owned(),
+            port: None,
+            lines: vec![format!("mode: {mode}")],
+            servers,
+            watched: None,
+        }
     }
 
     fn to_yaml(&self, port: u16) -> String {
@@ -84,6 +107,8 @@ impl OwnPool {
 pub struct OwnProxy {
     running: Running,
     admin_port: u16,
+    workers: usize,
+    file: PathBuf,
 }
 
 impl OwnProxy {
@@ -116,6 +141,28 @@ impl OwnProxy {
             }
         }
         panic!("shoal proxy --config does not start:\n{log}")
+    }
+
+    /// A client of each worker, where there are two.
+    ///
+    /// # Panics
+    /// When all connections go to one of them.
+    #[must_use]
+    #[track_caller]
+    pub fn one_each(&self, pool: &str) -> [RawClient; 2] {
+        // Sessions of one worker have ids that are all odd or all even.
+        let is_odd = |client: &mut RawClient| {
+            let id = client.call(&["CLIENT", "ID"]);
+            id[id.len() - 3] % 2 == 1
+        };
+        let mut first = self.client(pool);
+        let odd = is_odd(&mut first);
+        // A client that has gone counts until its worker has noticed.
+        let second = wait::until("a client of the other worker", || {
+            let mut second = self.client(pool);
+            (is_odd(&mut second) != odd).then_some(second)
+        });
+        [first, second]
     }
 
     /// Where `/metrics`, `/healthz` and `/readyz` are served.
@@ -162,6 +209,60 @@ impl OwnProxy {
         (status.expect("a status"), body.to_owned())
     }
 
+    /// The value of a series on `/metrics`, which is named with all its labels.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn sample(&self, series: &str) -> String {
+        let (_, text) = self.get("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series} in\n{text}")).to_owned()
+    }
+
+    /// The same of a series that counts.
+    ///
+    /// # Panics
+    /// When there is none, or it is no whole number.
+    #[must_use]
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> u64 {
+        let value = self.sample(series);
+        value.parse().unwrap_or_else(|_| panic!("{series} is {value}"))
+    }
+
+    /// Its configuration file, which its owner alone may read.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Writes these pools into the file: what is read by the next reload. A pool stays where it listens; one that is new must
+    /// be told.
+    ///
+    /// # Panics
+    /// When it was not told.
+    pub fn configure(&self, pools: &[OwnPool]) {
+        let port = |pool: &OwnPool| match self.running.listens.iter().find(|(name, _)| *name == pool.name) {
+            Some((_, Listen::Port(port))) => *port,
+            _ => pool.port.unwrap_or_else(|| panic!("nobody said where pool {} listens", pool.name)),
+        };
+        let yaml = to_yaml(self.workers, self.admin_port, self.running.stats_port, pools, port);
+        fs::write(&self.file, yaml).expect("write the configuration");
+    }
+
+    /// Has it go over to these pools.
+    ///
+    /// # Panics
+    /// When it refuses.
+    #[track_caller]
+    pub fn reload(&self, pools: &[OwnPool]) {
+        self.configure(pools);
+        let (status, text) = self.post("/reload");
+        assert_eq!(status, 200, "{text}");
+    }
+
     fn launch(
         workplace: &Workplace,
         program: &Path,
@@ -170,29 +271,46 @@ impl OwnProxy {
         pools: &[OwnPool],
     ) -> Result<Self, String> {
         let (stats_port, admin_port) = (ports::free(), ports::free());
-        let mut yaml = format!(
-            "workers: {workers}\nadmin: 127.0.0.1:{admin_port}\nstats: 127.0.0.1:{stats_port}\npools:\n"
-        );
         let mut listens = Vec::new();
-        for pool in pools {
-            let port = ports::free();
-            yaml.push_str(&pool.to_yaml(port));
+        let yaml = to_yaml(workers, admin_port, stats_port, pools, |pool| {
+            let port = pool.port.unwrap_or_else(ports::free);
             listens.push((pool.name.clone(), Listen::Port(port)));
-        }
+            port
+        });
         let file = workplace.write("proxy.yml", &yaml);
+        // It may hold secrets, which the proxy takes from private files alone.
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("make it private");
         let log = file.with_file_name("log");
         let path = file.to_string_lossy();
         let mut args = before.to_vec();
         args.extend(["proxy", "--config", &*path]);
         let process = Process::start(program, &args, &log);
-        let mut running = Running { process, stats_port, listens };
-        let up = wait::at_most(wait::DEADLINE, || match running.process.ended() {
+        let mut proxy = Self { running: Running { process, stats_port, listens }, admin_port, workers, file };
+        let up = wait::at_most(wait::DEADLINE, || match proxy.running.process.ended() {
             Some(_) => Some(false),
-            None => running.is_listening().then_some(true),
+            None => {
+                let listens =
+                    proxy.running.is_listening() && RawClient::try_connect(proxy.admin_addr()).is_ok();
+                listens.then_some(true)
+            }
         });
-        let proxy = Self { running, admin_port };
         if up == Some(true) { Ok(proxy) } else { Err(format!("{}\n{yaml}", proxy.log())) }
     }
+}
+
+fn to_yaml(
+    workers: usize,
+    admin: u16,
+    stats: u16,
+    pools: &[OwnPool],
+    mut port: impl FnMut(&OwnPool) -> u16,
+) -> String {
+    let mut yaml =
+        format!("workers: {workers}\nadmin: 127.0.0.1:{admin}\nstats: 127.0.0.1:{stats}\npools:\n");
+    for pool in pools {
+        yaml.push_str(&pool.to_yaml(port(pool)));
+    }
+    yaml
 }
 
 impl Proxy for OwnProxy {
@@ -202,14 +320,5 @@ impl Proxy for OwnProxy {
 
     fn process(&mut self) -> &mut Process {
         &mut self.running.process
-    }
-}
-
-/// Shows the log beside the failure of a test.
-impl Drop for OwnProxy {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the proxy's log:\n{}", self.log());
-        }
     }
 }

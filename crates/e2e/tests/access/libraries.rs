@@ -1,17 +1,12 @@
 //! Client libraries give name and password in their own ways.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use shoal_e2e::libraries;
+use shoal_e2e::process::installed;
+use shoal_e2e::startup::{errors, run, success};
+
 use crate::rig::Rig;
-
-/// How long a session may take, in seconds, before it is ended and counts as failed.
-const SECONDS: &str = "60";
-
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
 
 /// A password for all, and a user who may do less.
 fn rig() -> Rig {
@@ -24,64 +19,40 @@ fn rig() -> Rig {
     rig
 }
 
-fn run(program: &Path, arguments: &[&str], rig: &Rig) -> (bool, String) {
-    let port = rig.listen.port().to_string();
-    let arguments: Vec<&str> =
-        arguments.iter().map(|word| if *word == "PORT" { port.as_str() } else { word }).collect();
-    let output =
-        Command::new("timeout").arg(SECONDS).arg(program).args(arguments).output().expect("start the client");
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), text)
-}
-
-fn demand_installed(pins: &str, copy: &str) {
-    let wanted = fs::read(repository(pins)).expect("the pins");
-    let is_there = fs::read(repository(copy)).is_ok_and(|installed| installed == wanted);
-    assert!(is_there, "the libraries of {pins} are not installed: run tools/setup-clients");
-}
-
-fn python(environment: &str) {
-    demand_installed(
-        &format!("clients/python/{environment}/requirements.txt"),
-        &format!("target/clients/{environment}/installed.txt"),
-    );
-    let program = repository(&format!("target/clients/{environment}/bin/python"));
-    let script = repository("clients/python/access.py");
-    let (good, text) = run(&program, &[&script.to_string_lossy(), "127.0.0.1", "PORT"], &rig());
-    assert!(good, "{text}");
+fn session(mut session: Command) {
+    let rig = rig();
+    success(session.args(["127.0.0.1", &rig.addr().port().to_string()]));
 }
 
 #[test]
 fn redis_py_5() {
-    python("redis5");
+    session(libraries::python("redis5", "access.py"));
 }
 
 #[test]
 fn redis_py_newest() {
-    python("redis-newest");
+    session(libraries::python("redis-newest", "access.py"));
 }
 
 #[test]
 fn ioredis() {
-    demand_installed("clients/node/package-lock.json", "clients/node/node_modules/installed-lock.json");
-    let script = repository("clients/node/access.mjs");
-    let program = repository("clients/node/node_modules/node/bin/node");
-    let (good, text) = run(&program, &[&script.to_string_lossy(), "127.0.0.1", "PORT"], &rig());
-    assert!(good, "{text}");
+    session(libraries::node("access.mjs"));
 }
 
 #[test]
 fn redis_cli() {
-    let (rig, cli) = (rig(), Path::new("redis-cli"));
-    let as_app = ["-p", "PORT", "--no-auth-warning", "--user", "app", "--pass", "secret"];
-    let as_default = ["-p", "PORT", "--no-auth-warning", "-a", "right"];
-    let say = |before: &[&str], words: &[&str]| run(cli, &[before, words].concat(), &rig).1;
+    let (rig, cli) = (rig(), installed("redis-cli", "redis-tools"));
+    let port = rig.addr().port().to_string();
+    let say = |access: &[&str], words: &[&str]| {
+        let output = run(&cli, &[&["-p", &port, "--no-auth-warning"], access, words].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned() + &errors(&output)
+    };
+    let (as_app, as_default) = (["--user", "app", "--pass", "secret"], ["-a", "right"]);
     assert_eq!(say(&as_app, &["ACL", "WHOAMI"]), "app\n");
     assert_eq!(say(&as_app, &["-3", "SET", "app:1", "v"]), "OK\n");
     assert!(say(&as_app, &["GET", "other"]).starts_with("NOPERM this user has no permissions to access"));
     assert_eq!(say(&as_default, &["ACL", "WHOAMI"]), "default\n");
     assert_eq!(say(&as_default, &["GET", "app:1"]), "v\n");
-    assert!(say(&["-p", "PORT"], &["GET", "app:1"]).starts_with("NOAUTH"));
-    assert!(say(&["-p", "PORT", "-a", "wrong"], &["GET", "app:1"]).contains("WRONGPASS"));
+    assert!(say(&[], &["GET", "app:1"]).starts_with("NOAUTH"));
+    assert!(say(&["-a", "wrong"], &["GET", "app:1"]).contains("WRONGPASS"));
 }

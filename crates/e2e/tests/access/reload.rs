@@ -3,50 +3,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use shoal_e2e::raw_client::encode;
-use shoal_e2e::{RawClient, wait};
+use shoal_e2e::load::{StopAtEnd, set_and_get};
+use shoal_e2e::wait;
 
 use crate::rig::{Rig, say};
 
 const CLIENTS: usize = 4;
-
-/// Writes and reads its own keys in pipelines until told to stop, each reply by value; how many rounds.
-fn work(mut client: RawClient, own: usize, stop: &AtomicBool) -> usize {
-    let mut round = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let (mut requests, mut expected) = (Vec::new(), String::new());
-        for number in 0..16 {
-            let (key, value) = (format!("app:{own}:{number}"), format!("{own}:{number}:{round}"));
-            requests.extend(encode(&["SET", &key, &value]));
-            requests.extend(encode(&["GET", &key]));
-            expected.push_str(&format!("+OK\r\n${}\r\n{value}\r\n", value.len()));
-        }
-        client.send(&requests);
-        let got = client.read_exactly(expected.len());
-        assert_eq!(String::from_utf8_lossy(&got), expected, "client {own}, round {round}");
-        round += 1;
-    }
-    round
-}
-
-/// Stops the clients when it goes, so that a failure is told and not waited on.
-struct StopAtEnd<'s>(&'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+const PIPELINE: usize = 16;
 
 /// Connections that the servers have accepted since they started, but for the one that asks.
 fn accepted(rig: &Rig, password: &str) -> Vec<u64> {
     let count = |server: &shoal_e2e::RedisServer| {
         let mut client = server.client();
         assert_eq!(client.call(&["AUTH", password]), b"+OK\r\n");
-        let info = client.call(&["INFO", "stats"]);
-        let info = String::from_utf8_lossy(&info).into_owned();
-        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
-        line.and_then(|number| number.parse().ok()).expect("a number")
+        let count = client.info("total_connections_received");
+        count.and_then(|count| count.parse().ok()).expect("a number")
     };
     rig.servers.iter().map(count).collect()
 }
@@ -61,7 +32,7 @@ fn passwords_are_rotated_at_full_load_without_a_failed_request_or_a_reconnect() 
             .map(|own| {
                 let client = rig.entered("default", "old");
                 let stop = &stop;
-                scope.spawn(move || work(client, own, stop))
+                scope.spawn(move || set_and_get(client, &format!("app:{own}"), PIPELINE, stop))
             })
             .collect();
         wait::until("everybody at work", || (rig.metric("shoal_requests_total") > 1000).then_some(()));
@@ -157,7 +128,7 @@ fn changed_rules_hold_for_the_next_command_of_those_who_are_connected() {
             .map(|own| {
                 let client = rig.entered("app", "x");
                 let stop = &stop;
-                scope.spawn(move || work(client, own, stop))
+                scope.spawn(move || set_and_get(client, &format!("app:{own}"), PIPELINE, stop))
             })
             .collect();
         assert_eq!(say(&mut client, "HSET app:h f v"), ":1\\r\\n");

@@ -5,54 +5,36 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use shoal_e2e::process::Process;
-use shoal_e2e::{RawClient, RedisServer, ShoalProxy, Workplace, ports, wait};
+use shoal_e2e::raw_client::words;
+use shoal_e2e::{OwnPool, OwnProxy, Proxy as _, RawClient, RedisServer, Workplace};
 
-/// How often a start is tried with other ports.
-const TRIES: usize = 3;
+/// The pool.
+const POOL: &str = "door";
 
 pub struct Rig {
-    pub listen: SocketAddr,
-    pub admin: SocketAddr,
-    pub process: Process,
+    pub proxy: OwnProxy,
     pub servers: Vec<RedisServer>,
-    pub file: PathBuf,
     pub workplace: Workplace,
 }
 
 impl Rig {
-    /// A pool called `door` over as many servers, started with these options; `keys` are more lines of the pool.
+    /// A pool over as many servers, started with these options; `keys` are more lines of the pool.
     pub fn start(shards: usize, options: &[&str], keys: &str) -> Rig {
         let workplace = Workplace::new();
         let servers: Vec<_> = (0..shards).map(|_| RedisServer::start(&workplace, options)).collect();
-        let mut log = String::new();
-        for _ in 0..TRIES {
-            let [listen, admin] =
-                [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-            let file = workplace.write("proxy.yml", &yml(listen, admin, &servers, keys));
-            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("make it private");
-            let args = ["proxy", "--config", &file.to_string_lossy()];
-            let mut process = Process::start(&ShoalProxy::program(), &args, &file.with_file_name("log"));
-            let up = wait::at_most(wait::DEADLINE, || match process.ended() {
-                Some(_) => Some(false),
-                None => {
-                    [listen, admin].iter().all(|addr| RawClient::try_connect(*addr).is_ok()).then_some(true)
-                }
-            });
-            if up == Some(true) {
-                return Rig { listen, admin, process, servers, file, workplace };
-            }
-            log = process.log();
-        }
-        panic!("the proxy does not start:\n{log}")
+        let proxy = OwnProxy::start(&workplace, 2, &[pool(&servers, keys)]);
+        Rig { proxy, servers, workplace }
     }
 
     /// The pool has these lines from now on.
+    #[track_caller]
     pub fn reload(&self, keys: &str) {
-        fs::write(&self.file, yml(self.listen, self.admin, &self.servers, keys))
-            .expect("write the configuration");
-        let answer = self.ask("POST", "/reload");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        self.proxy.reload(&[pool(&self.servers, keys)]);
+    }
+
+    /// Where the pool listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.proxy.addr(POOL)
     }
 
     /// A file that its owner alone may read; its path.
@@ -63,7 +45,7 @@ impl Rig {
     }
 
     pub fn client(&self) -> RawClient {
-        RawClient::connect(self.listen)
+        self.proxy.client(POOL)
     }
 
     /// A client that has given a name and password.
@@ -73,49 +55,16 @@ impl Rig {
         client
     }
 
-    /// What the admin port says to `path`, head and body.
-    pub fn ask(&self, method: &str, path: &str) -> String {
-        let mut client = RawClient::connect(self.admin);
-        let head = "Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-        client.send(format!("{method} {path} HTTP/1.1\r\n{head}").as_bytes());
-        String::from_utf8(client.until_closed()).expect("an answer in UTF-8")
-    }
-
     /// The number of a metric of the pool.
+    #[track_caller]
     pub fn metric(&self, name: &str) -> u64 {
-        let page = self.ask("GET", "/metrics");
-        let line = page.lines().find(|line| line.starts_with(&format!("{name}{{")));
-        let line = line.unwrap_or_else(|| panic!("no {name} in\n{page}"));
-        line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+        self.proxy.metric(&format!("{name}{{pool=\"{POOL}\"}}"))
     }
 }
 
-/// Shows the proxy's log beside the failure of a test.
-impl Drop for Rig {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the proxy's log:\n{}", self.process.log());
-        }
-    }
-}
-
-fn yml(listen: SocketAddr, admin: SocketAddr, servers: &[RedisServer], keys: &str) -> String {
-    let mut yml = format!(
-        "workers: 2\nadmin: {admin}\npools:\n  - name: door\n    mode: storage\n    listen: {listen}\n    hash_tag: '{{}}'\n"
-    );
-    for line in keys.lines() {
-        yml.push_str(&format!("    {line}\n"));
-    }
-    yml.push_str("    servers:\n");
-    for (index, server) in servers.iter().enumerate() {
-        yml.push_str(&format!("      - {{name: door-{index}, address: '{}'}}\n", server.addr()));
-    }
-    yml
-}
-
-/// The words of a line.
-pub fn words(line: &str) -> Vec<&str> {
-    line.split(' ').collect()
+fn pool(servers: &[RedisServer], keys: &str) -> OwnPool {
+    let addrs: Vec<SocketAddr> = servers.iter().map(RedisServer::addr).collect();
+    OwnPool::storage(POOL, &addrs).key("hash_tag", "'{}'").lines(keys)
 }
 
 /// What a server or the proxy says to a line, as text.

@@ -1,10 +1,12 @@
 //! No secret is told to anybody who looks, and hostile handshakes get nowhere.
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::Output;
 
 use shoal_e2e::raw_client::encode;
-use shoal_e2e::{RawClient, ShoalProxy, wait};
+use shoal_e2e::startup::run;
+use shoal_e2e::{Proxy as _, RawClient, ShoalProxy, wait};
 
 use crate::rig::{Rig, say};
 
@@ -18,6 +20,10 @@ fn check(text: &str, place: &str) {
     for secret in ["swordfish", HASH, &HASH[..16]] {
         assert!(!text.contains(secret), "{place} tells {secret}:\n{text}");
     }
+}
+
+fn check_config(file: &Path) -> Output {
+    run(&ShoalProxy::program(), &["proxy", "--check", "--config", &file.to_string_lossy()])
 }
 
 #[test]
@@ -36,20 +42,20 @@ fn no_secret_is_shown_anywhere() {
     assert_eq!(client.call(&["SET", "app:1", "v"]), b"+OK\r\n");
     assert!(client.call(&["AUTH", "app", "wrong-swordfish"]).starts_with(b"-WRONGPASS"));
     for path in ["/metrics", "/topology", "/sessions", "/upstreams", "/slowlog", "/", "/readyz"] {
-        check(&rig.ask("GET", path), path);
+        check(&rig.proxy.get(path).1, path);
     }
-    assert!(rig.ask("GET", "/sessions").contains("\"app\""));
-    let topology = rig.ask("GET", "/topology");
+    assert!(rig.proxy.get("/sessions").1.contains("\"app\""));
+    let topology = rig.proxy.get("/topology").1;
     assert!(topology.contains("\"~app:*\"") && topology.contains("\"listed\""), "{topology}");
     for line in ["ACL USERS", "ACL LIST", "ACL GETUSER app", "CLIENT INFO", "CONFIG GET *", "INFO"] {
         check(&say(&mut rig.entered("default", POOLS_OWN), line), line);
     }
-    let pid = rig.process.pid();
+    let pid = rig.proxy.pid();
     for file in ["cmdline", "environ", "comm"] {
         check(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).expect("a process")), file);
     }
     // What is wrong is told without what may be a password.
-    let config = fs::read_to_string(&rig.file).expect("the configuration");
+    let config = fs::read_to_string(rig.proxy.file()).expect("the configuration");
     for (right, wrong) in [
         (config.as_str(), config.clone()),
         ("on #", config.replace("on #", "on >swordfish #")),
@@ -67,26 +73,23 @@ fn no_secret_is_shown_anywhere() {
             ),
         ),
         ("name: app", config.replace("name: app", "name: app, password: swordfish")),
+        ("server_auth", config.replace("{password: ", "{user: shoal, password:")),
+        ("rules", config.replace("rules: 'on #", "rules:'on #")),
+        ("password: ", config.replace(&format!("password: {POOLS_OWN}"), "password: #swordfish")),
     ] {
         let file = rig.private("wrong.yml", &wrong);
-        let said = Command::new(ShoalProxy::program())
-            .args(["proxy", "--check", "--config", &file.to_string_lossy()])
-            .output()
-            .expect("run the proxy");
+        let said = check_config(&file);
         let text =
             format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
         assert_eq!(said.status.success(), right == config, "{right}: {text}");
         check(&text, right);
-        fs::write(&rig.file, &wrong).expect("write the configuration");
-        check(&rig.ask("POST", "/reload"), right);
+        fs::write(rig.proxy.file(), &wrong).expect("write the configuration");
+        check(&rig.proxy.post("/reload").1, right);
     }
-    check(&rig.process.log(), "the log");
+    check(&rig.proxy.log(), "the log");
     // A password that everybody may read is not taken.
     let open = rig.workplace.write("open.yml", &config);
-    let said = Command::new(ShoalProxy::program())
-        .args(["proxy", "--check", "--config", &open.to_string_lossy()])
-        .output()
-        .expect("run the proxy");
+    let said = check_config(&open);
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(!said.status.success() && text.contains("chmod 600"), "{text}");
     check(&text, "a refusal");

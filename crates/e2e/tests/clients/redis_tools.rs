@@ -1,12 +1,11 @@
 //! `redis-benchmark` and `redis-cli`, as Debian's package redis-tools has them.
 
 use std::fs::File;
-use std::process::Output;
 
 use shoal_e2e::Workplace;
 use shoal_e2e::process::installed;
+use shoal_e2e::startup::{bounded, success};
 
-use super::scripts::{bounded, demand_success};
 use super::way::Way;
 
 /// The tests of `-t`, and how many lines of figures they print: LRANGE counts five times (its filling, and
@@ -21,8 +20,7 @@ pub fn benchmark(way: &Way) {
         &["-3", "-r", "1000"],
     ];
     for options in runs {
-        let output = tool("redis-benchmark", options, &["-t", TESTS.0, "-n", "2000", "-q"], "", way);
-        let text = text_of(&output);
+        let text = tool("redis-benchmark", options, &["-t", TESTS.0, "-n", "2000", "-q"], "", way);
         let lines: Vec<&str> = text.split(['\r', '\n']).collect();
         for line in &lines {
             let is_error = ["rror", "WARNING", "ERR"].iter().any(|word| line.contains(word));
@@ -83,28 +81,20 @@ pub fn cli(way: &Way) {
     ];
     for (options, printed) in runs {
         let wanted: String = EXCHANGES.iter().map(|exchange| format!("{}\n", printed(exchange))).collect();
-        assert_eq!(text_of(&tool("redis-cli", options, &[], &typed, way)), wanted, "redis-cli {options:?}");
+        assert_eq!(tool("redis-cli", options, &[], &typed, way), wanted, "redis-cli {options:?}");
     }
     // A command as arguments, and mass insertion.
-    assert_eq!(text_of(&tool("redis-cli", &[], &["SET", "pipe", "v"], "", way)), "OK\n");
+    assert_eq!(tool("redis-cli", &[], &["SET", "pipe", "v"], "", way), "OK\n");
     let inserted = tool("redis-cli", &["--pipe"], &[], "*2\r\n$3\r\nDEL\r\n$4\r\npipe\r\n", way);
-    assert!(text_of(&inserted).contains("errors: 0, replies: 1"), "{}", text_of(&inserted));
+    assert!(inserted.contains("errors: 0, replies: 1"), "{inserted}");
 }
 
-/// Runs one of the tools to its end, and demands that it succeeds.
+/// Runs one of the tools to its end, demands that it succeeds, and gives what it printed to either stream.
 #[track_caller]
-fn tool(program: &str, options: &[&str], args: &[&str], typed: &str, way: &Way) -> Output {
+fn tool(program: &str, options: &[&str], args: &[&str], typed: &str, way: &Way) -> String {
     let workplace = Workplace::new();
     let input = File::open(workplace.write("typed", typed)).expect("open what is typed");
     let (host, port) = (way.addr().ip().to_string(), way.addr().port().to_string());
     let mut command = bounded(&installed(program, "redis-tools"));
-    command.args(["-h", &host, "-p", &port]).args(options).args(args).stdin(input);
-    let output = command.output().expect("start the tool");
-    demand_success(&format!("{program} {options:?} {args:?}"), &output);
-    output
-}
-
-/// What it printed, to either stream.
-fn text_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+    success(command.args(["-h", &host, "-p", &port]).args(options).args(args).stdin(input))
 }

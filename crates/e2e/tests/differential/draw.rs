@@ -3,7 +3,7 @@
 use crate::compare::How;
 use crate::forms::Forms;
 
-/// Numbers that depend on the seed alone.
+/// Numbers that depend on the seed alone; not those of `shoal_e2e::Chance`, so that the seeds keep the commands that they had.
 #[derive(Debug)]
 pub struct Chance(u64);
 

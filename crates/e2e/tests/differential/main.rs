@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 
+use shoal_e2e::raw_client::words;
 use shoal_e2e::{OwnPool, Sharded};
 use shoal_resp::command::{self, Command};
 
@@ -73,7 +74,7 @@ fn every_command_is_drawn_or_left_out_with_a_reason() {
     let mut told: BTreeSet<&str> = all.iter().filter_map(|(_, form)| named(form)).collect();
     told.extend(left_out::BY_NAME);
     told.extend(left_out::REFUSED.iter().filter_map(|(line, _)| named(line)));
-    // Another stream's: users, and what of their administration is answered, have their own tests.
+    // Users, and what of their administration is answered, have tests of their own (`access`).
     let is_told = |command: &&Command| told.contains(command.name) || command.name.starts_with("ACL|");
     // Of a container whose subcommands all concern one server, one is asked.
     let silent = |command: &&Command| !is_told(command) && !command.name.starts_with("CLUSTER|");
@@ -87,8 +88,7 @@ fn what_is_refused_is_refused_with_the_reason() {
     let mut client = all.client();
     let mut wrong = Vec::new();
     for (line, reason) in left_out::REFUSED {
-        let words: Vec<&str> = line.split(' ').collect();
-        let reply = String::from_utf8_lossy(&client.call(&words)).into_owned();
+        let reply = String::from_utf8_lossy(&client.call(&words(line))).into_owned();
         if !reply.starts_with('-') || !reply.contains(reason) {
             wrong.push(format!("{line}: {}, not {reason}", reply.trim_end()));
         }

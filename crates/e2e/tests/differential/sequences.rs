@@ -1,7 +1,7 @@
 //! Pipelines that are known for their traps, each on fresh connections.
 
 use shoal_e2e::RawClient;
-use shoal_e2e::raw_client::encode;
+use shoal_e2e::raw_client::{encode, words};
 
 use crate::compare::show;
 use crate::world::World;
@@ -37,12 +37,11 @@ fn pipelines_of_transactions_are_answered_as_by_one_redis() {
             let (mut through, mut direct) = (world.shards.client(), world.plain.client());
             if let Some(hello) = hello {
                 for client in [&mut through, &mut direct] {
-                    client.send_command(&hello.split(' ').collect::<Vec<_>>());
+                    client.send_command(&words(hello));
                     assert!(next(client).contains('%'));
                 }
             }
-            let bytes: Vec<u8> =
-                lines.iter().flat_map(|line| encode(&line.split(' ').collect::<Vec<_>>())).collect();
+            let bytes: Vec<u8> = lines.iter().flat_map(|line| encode(&words(line))).collect();
             through.send(&bytes);
             direct.send(&bytes);
             for line in lines {

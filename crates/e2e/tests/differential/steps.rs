@@ -259,7 +259,8 @@ fn while_subscribed(world: &mut World, chance: &mut Chance, who: usize) {
     }
 }
 
-/// Commands whose replies are chosen by lot: the one Redis is asked whether the choice was possible, and told to do the same.
+/// Commands whose replies are chosen by lot: the one Redis is asked whether the choice was possible and of how many, and told to
+/// do the same.
 fn by_lot(world: &mut World, chance: &mut Chance, who: usize) {
     let (set, hash, sorted, stream) = {
         let tag = tag(chance);
@@ -272,8 +273,9 @@ fn by_lot(world: &mut World, chance: &mut Chance, who: usize) {
         world.clients[who].ours.send_command(&words);
         world.ours(who)
     };
-    let all = |world: &mut World, words: &[&str]| texts(&world.clients[who].theirs.call(words));
-    let (drawn, possible) = match chance.pick(6) {
+    let all = |world: &mut World, words: &[&str]| world.clients[who].theirs.call(words);
+    // How many are drawn, and whether one can be drawn twice.
+    let (drawn, possible, (most, again)) = match chance.pick(6) {
         0 => {
             let drawn = ours(world, &["SPOP", &set, "2"]);
             let possible = all(world, &["SMEMBERS", &set]);
@@ -282,12 +284,16 @@ fn by_lot(world: &mut World, chance: &mut Chance, who: usize) {
             if gone.len() > 2 {
                 world.clients[who].theirs.call(&gone);
             }
-            (drawn, possible)
+            (drawn, possible, (2, false))
         }
-        1 => (ours(world, &["SRANDMEMBER", &set, "-3"]), all(world, &["SMEMBERS", &set])),
-        2 => (ours(world, &["HRANDFIELD", &hash, "2"]), all(world, &["HKEYS", &hash])),
-        3 => (ours(world, &["ZRANDMEMBER", &sorted, "-2"]), all(world, &["ZRANGE", &sorted, "0", "-1"])),
-        4 => (ours(world, &["RANDOMKEY"]), all(world, &["KEYS", "*"])),
+        1 => (ours(world, &["SRANDMEMBER", &set, "-3"]), all(world, &["SMEMBERS", &set]), (3, true)),
+        2 => (ours(world, &["HRANDFIELD", &hash, "2"]), all(world, &["HKEYS", &hash]), (2, false)),
+        3 => (
+            ours(world, &["ZRANDMEMBER", &sorted, "-2"]),
+            all(world, &["ZRANGE", &sorted, "0", "-1"]),
+            (2, true),
+        ),
+        4 => (ours(world, &["RANDOMKEY"]), all(world, &["KEYS", "*"]), (1, false)),
         _ => {
             let added = ours(world, &["XADD", &stream, "*", "f", "v"]);
             let id = texts(&added).pop().unwrap_or_default();
@@ -299,9 +305,18 @@ fn by_lot(world: &mut World, chance: &mut Chance, who: usize) {
             return;
         }
     };
-    // Errors (of a wrong type) are those of the next command as well.
-    if !drawn.starts_with(b"-") && !texts(&drawn).iter().all(|one| possible.contains(one)) {
-        world.differ("what was drawn is not there");
+    // Errors are those of a wrong type, and so both commands' alike.
+    if drawn.starts_with(b"-") || possible.starts_with(b"-") {
+        return world.compare(How::Exact, &drawn, &possible);
+    }
+    let (drawn, possible) = (texts(&drawn), texts(&possible));
+    let count = match possible.len() {
+        0 => 0,
+        _ if again => most,
+        len => most.min(len),
+    };
+    if drawn.len() != count || !drawn.iter().all(|one| possible.contains(one)) {
+        world.differ(&format!("{} were drawn, where {count} of what is there should be", drawn.len()));
     }
 }
 
@@ -391,20 +406,12 @@ fn push_to_blocked(world: &mut World, chance: &mut Chance, who: usize) {
     world.clients[who].ours.send_command(&waiting.words);
     world.clients[who].theirs.send_command(&waiting.words);
     wait::until("one to block", || {
-        let sum: usize = world.shards.servers.iter().map(blocked).sum();
-        (blocked(&world.plain) == 1 && sum == 1).then_some(())
+        let sum: usize = world.shards.servers.iter().map(RedisServer::blocked).sum();
+        (world.plain.blocked() == 1 && sum == 1).then_some(())
     });
     world.ask(other, &[of_tag(push_form)], false);
     let (theirs, ours) = (world.theirs(who), world.ours(who));
     world.compare(How::Exact, &ours, &theirs);
-}
-
-/// How many clients of a server are in a blocking command.
-fn blocked(server: &RedisServer) -> usize {
-    let mut client: RawClient = server.client();
-    let info = String::from_utf8_lossy(&client.call(&["INFO", "clients"])).into_owned();
-    let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).expect("the line");
-    line.trim().parse().expect("a number")
 }
 
 /// Blocking commands that find something, or give up.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use shoal_e2e::raw_client::encode;
-use shoal_e2e::{OwnPool, RawClient, RedisServer, Sharded, Workplace};
+use shoal_e2e::{OwnPool, RawClient, RedisServer, Sharded};
 
 use crate::compare::{How, elements, show, texts};
 use crate::draw::{Asked, Given};
@@ -54,7 +54,7 @@ impl World {
             let pool = OwnPool::storage("demo", addrs).key("hash", "md5").key("hash_tag", "\"{}\"");
             pool.key("allow_flush", "true")
         });
-        let plain = RedisServer::start(&Workplace::new(), &[]);
+        let plain = RedisServer::start(&shards.workplace, &[]);
         let mut world = Self {
             shards,
             plain,

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use shoal_e2e::load::StopAtEnd;
 use shoal_e2e::raw_client::{encode, reply_len};
 use shoal_e2e::{Proxy, RawClient, wait};
 
@@ -119,14 +120,6 @@ fn round(durability: &str) -> Round {
     }
     let lost = had.saturating_sub(pair::size(&mut on_replica));
     Round { acknowledged: keys.len(), missing, lost }
-}
-
-struct StopAtEnd<'s>(&'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn what_is_not_reached_is_an_error_that_says_that_it_was_applied() {
     waiter.send_command(&["BLPOP", "queue", "0"]);
     let mut primary = pair.primary.client();
     shoal_e2e::wait::until("the pop to block", || {
-        pair::info(&mut primary, "blocked_clients").filter(|count| count == "1").map(drop)
+        primary.info("blocked_clients").filter(|count| count == "1").map(drop)
     });
     client.expect_call(&["RPUSH", "queue", "x"], error);
     waiter.expect(error);

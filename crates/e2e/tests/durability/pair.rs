@@ -25,11 +25,11 @@ impl Pair {
         let replica = RedisServer::start(&workplace, &["--replicaof", "127.0.0.1", &port]);
         let mut asked = replica.client();
         wait::until("the replica's first sync", || {
-            info(&mut asked, "master_link_status").filter(|status| status == "up").map(drop)
+            asked.info("master_link_status").filter(|status| status == "up").map(drop)
         });
         let mut asked = primary.client();
         wait::until("the primary to know its replica", || {
-            info(&mut asked, "slave0").filter(|replica| replica.contains("state=online")).map(drop)
+            asked.info("slave0").filter(|replica| replica.contains("state=online")).map(drop)
         });
         let pool = OwnPool::storage(POOL, &[primary.addr()]).key("durability", durability);
         let proxy = OwnProxy::start(&workplace, 2, &[pool]);
@@ -52,19 +52,12 @@ impl Pair {
     /// Bytes of the stream that the primary has written and the replica has not confirmed.
     pub fn lag(&self, primary: &mut RawClient) -> u64 {
         let number = |text: Option<String>| text.and_then(|text| text.parse::<u64>().ok());
-        let written = number(info(primary, "master_repl_offset"));
-        let replica = info(primary, "slave0").unwrap_or_default();
+        let written = number(primary.info("master_repl_offset"));
+        let replica = primary.info("slave0").unwrap_or_default();
         let confirmed =
             number(replica.split(',').find_map(|part| part.strip_prefix("offset=")).map(str::to_owned));
         written.zip(confirmed).map_or(0, |(written, confirmed)| written.saturating_sub(confirmed))
     }
-}
-
-/// A field of INFO.
-pub fn info(client: &mut RawClient, field: &str) -> Option<String> {
-    let text = String::from_utf8(client.call(&["INFO"])).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    Some(line.trim().to_owned())
 }
 
 /// How many keys there are.

@@ -129,12 +129,3 @@ fn bulk(value: Option<&str>) -> String {
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
-
-/// Stops the clients when it goes, so that a failure is told and not waited on.
-pub struct StopAtEnd<'s>(pub &'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}

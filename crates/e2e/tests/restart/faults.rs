@@ -285,3 +285,29 @@ fn under_nutcrackers_name_it_is_there_if_asked_for() {
     assert_eq!(end_of(&mut next).code(), Some(1), "as nutcracker ends");
     assert!(!site.place.door().exists() && ports::free() > 0);
 }
+
+/// The time of a processor that a process has used, in the kernel's ticks of 10 ms.
+fn cpu_ticks(process: &shoal_e2e::Process) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid())).expect("a running process");
+    let columns = stat.rsplit_once(") ").expect("a name").1.split(' ').skip(11).take(2);
+    columns.map(|ticks| ticks.parse::<u64>().expect("a number of ticks")).sum()
+}
+
+#[test]
+fn one_that_dies_while_the_next_waits_for_primaries_does_not_keep_it_busy() {
+    let place = Place::new();
+    let watched = format!(
+        "  - name: w\n    mode: storage\n    listen: {}\n    servers:\n      - {{sentinels: ['{}'], master_name: m}}\n",
+        free(),
+        free()
+    );
+    place.configure(0, &watched);
+    let mut first = place.start();
+    // It takes no clients before its sentinels were given time to answer.
+    let second = place.launch(&["--take-over"]);
+    says(&second, "hands over");
+    first.kill();
+    says(&second, "ended before it had yielded");
+    let ticks = cpu_ticks(&second);
+    assert!(ticks < 30, "{ticks} ticks of 10 ms were used while nothing happened");
+}

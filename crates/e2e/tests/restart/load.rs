@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
+use shoal_e2e::load::StopAtEnd;
 use shoal_e2e::{RedisServer, wait};
 
-use crate::clients::{At, StopAtEnd, Told, set_and_get, storm};
+use crate::clients::{At, Told, set_and_get, storm};
 use crate::place::{Place, end_of, free, pool};
 
 const RESTARTS: usize = 3;

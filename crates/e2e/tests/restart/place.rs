@@ -82,7 +82,8 @@ impl Place {
     /// What the admin port answers to a GET of `path`.
     pub fn get(&self, path: &str) -> String {
         let mut client = RawClient::connect(self.admin);
-        client.send(format!("GET {path} HTTP/1.1\r\nHost: shoal\r\nConnection: close\r\n\r\n").as_bytes());
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes());
         String::from_utf8(client.until_closed()).expect("an answer in UTF-8")
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use shoal_e2e::raw_client::encode;
 use shoal_e2e::tls::{Authority, TlsClient, Trust};
-use shoal_e2e::{RawClient, RedisServer, wait};
+use shoal_e2e::{RedisServer, wait};
 
 use crate::place::{Place, end_of, free, pool};
 
@@ -30,10 +30,7 @@ fn a_tls_port_is_handed_over_and_its_sessions_end_by_tls() {
     let record = torn.seal(&encode(&["GET", "key"]));
     torn.socket().write_all(&record[..record.len() / 2]).unwrap();
     wait::until("half a request to be there", || {
-        let mut asked = RawClient::connect(place.admin);
-        asked.send(b"GET /sessions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let sessions = String::from_utf8(asked.until_closed()).unwrap();
-        sessions.contains("\"input_bytes\":20").then_some(())
+        place.get("/sessions").contains("\"input_bytes\":20").then_some(())
     });
     let new = authority.issue(&place.folder, "own");
     let _second = place.take_over();

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
+use shoal_e2e::load::StopAtEnd;
 use shoal_e2e::raw_client::encode;
 use shoal_e2e::tls::{Authority, TlsClient, Trust};
 use shoal_e2e::{Proxy, RedisServer, wait};
 
-use crate::{Ground, addrs, metric};
+use crate::{Ground, addrs};
 
 #[test]
 fn a_pool_speaks_tls_and_plain_at_two_ports() {
@@ -34,8 +35,8 @@ fn a_pool_speaks_tls_and_plain_at_two_ports() {
         let (_, sessions) = proxy.get("/sessions");
         assert!(sessions.contains(name), "{name} in {sessions}");
     }
-    assert_eq!(metric(&proxy, "shoal_tls_handshakes_total{pool=\"demo\"}"), 2);
-    assert!(metric(&proxy, "shoal_tls_certificate_expires_seconds{pool=\"demo\"}") > 64_000_000_000);
+    assert_eq!(proxy.metric("shoal_tls_handshakes_total{pool=\"demo\"}"), 2);
+    assert!(proxy.metric("shoal_tls_certificate_expires_seconds{pool=\"demo\"}") > 64_000_000_000);
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn an_end_is_said_by_tls_after_all_that_was_owed() {
     assert_eq!(rest.len(), 6_000_000 + 7);
     assert!(rest.ends_with(b"v\r\n+OK\r\n"));
     wait::until("the session to be gone", || {
-        (metric(&proxy, "shoal_sessions{pool=\"demo\"}") == 0).then_some(())
+        (proxy.metric("shoal_sessions{pool=\"demo\"}") == 0).then_some(())
     });
 }
 
@@ -100,10 +101,10 @@ fn a_client_without_the_right_certificate_stays_outside() {
         }
     }
     let failures = |reason: &str| {
-        metric(&proxy, &format!("shoal_tls_handshake_failures_total{{pool=\"demo\",reason=\"{reason}\"}}"))
+        proxy.metric(&format!("shoal_tls_handshake_failures_total{{pool=\"demo\",reason=\"{reason}\"}}"))
     };
     assert_eq!((failures("no_certificate"), failures("bad_certificate")), (2, 4));
-    assert_eq!(metric(&proxy, "shoal_tls_handshakes_total{pool=\"demo\"}"), 2);
+    assert_eq!(proxy.metric("shoal_tls_handshakes_total{pool=\"demo\"}"), 2);
     wait::until("a line of the log", || proxy.log().contains("shows no certificate").then_some(()));
 }
 
@@ -116,7 +117,7 @@ fn a_client_that_does_not_trust_us_is_counted_and_named() {
     TlsClient::connect(addr, &Trust::in_authority(&stranger)).expect_err("no trust");
     wait::until("the refusal to be counted", || {
         let series = "shoal_tls_handshake_failures_total{pool=\"demo\",reason=\"refused\"}";
-        (metric(&proxy, series) == 1).then_some(())
+        (proxy.metric(series) == 1).then_some(())
     });
     assert!(proxy.log().contains("it does not trust who signed our certificate"), "{}", proxy.log());
 }
@@ -171,7 +172,7 @@ fn certificates_change_under_load_and_nobody_is_disconnected() {
         std::fs::write(&ground.own.key, key).unwrap();
         assert_eq!(proxy.post("/reload").0, 200);
     });
-    assert_eq!(metric(&proxy, "shoal_client_errors_total{pool=\"demo\"}"), 0);
+    assert_eq!(proxy.metric("shoal_client_errors_total{pool=\"demo\"}"), 0);
 }
 
 #[test]
@@ -191,13 +192,4 @@ fn a_client_that_reads_nothing_keeps_nobody_waiting() {
     }
     let grown = proxy.memory_kib().saturating_sub(before);
     assert!(grown < 32 * 1024, "200 MB of replies are owed, and {grown} KiB are kept of them");
-}
-
-/// Stops the load even where an assertion fails.
-struct StopAtEnd<'s>(&'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -54,10 +54,3 @@ impl Ground {
 fn addrs(servers: &[RedisServer]) -> Vec<SocketAddr> {
     servers.iter().map(RedisServer::addr).collect()
 }
-
-/// What `/metrics` says of the series that begins so.
-fn metric(proxy: &OwnProxy, series: &str) -> u64 {
-    let (_, text) = proxy.get("/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {series} in\n{text}"))
-}

@@ -1,12 +1,13 @@
 //! Programs and libraries as they are: Redis's own tools, redis-py and ioredis, with certificates on both sides.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use shoal_e2e::process::installed;
+use shoal_e2e::startup::{bounded, success};
 use shoal_e2e::tls::Identity;
-use shoal_e2e::{OwnProxy, Proxy as _, RedisServer};
+use shoal_e2e::{OwnProxy, Proxy as _, RedisServer, libraries};
 
 use crate::Ground;
 
@@ -34,43 +35,28 @@ impl Entrance {
         [&self.ground.authority.file, &self.shown.cert, &self.shown.key]
     }
 
-    fn tool(&self, name: &str, args: &[&str]) -> Output {
+    fn tool(&self, name: &str, args: &[&str]) -> String {
         let [ca, cert, key] = self.files();
-        let mut command = Command::new("timeout");
-        command.arg("60").arg(installed(name, "redis-tools"));
+        let mut command = bounded(&installed(name, "redis-tools"));
         command.args(["-h", "127.0.0.1", "-p", &self.addr.port().to_string(), "--tls"]);
         command.arg("--cacert").arg(ca).arg("--cert").arg(cert).arg("--key").arg(key);
-        command.args(args).output().expect("start the tool")
+        success(command.args(args))
     }
 
-    fn script(&self, program: &Path, script: &Path) {
-        let mut command = Command::new("timeout");
-        command.arg("60").arg(program).arg(script);
-        command.args([self.addr.ip().to_string(), self.addr.port().to_string()]);
-        let output = command.args(self.files()).output().expect("start the client");
-        demand(&script.display().to_string(), &output);
+    fn session(&self, mut session: Command) {
+        session.args([self.addr.ip().to_string(), self.addr.port().to_string()]);
+        success(session.args(self.files()));
     }
-}
-
-#[track_caller]
-fn demand(what: &str, output: &Output) -> String {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{what}: {}\n{stdout}{stderr}", output.status);
-    stdout.into_owned()
-}
-
-fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 #[test]
 fn redis_cli_and_redis_benchmark() {
     let entrance = Entrance::new();
-    assert_eq!(demand("redis-cli", &entrance.tool("redis-cli", &["SET", "key", "value"])), "OK\n");
-    assert_eq!(demand("redis-cli", &entrance.tool("redis-cli", &["-3", "GET", "key"])), "value\n");
+    assert_eq!(entrance.tool("redis-cli", &["SET", "key", "value"]), "OK\n");
+    assert_eq!(entrance.tool("redis-cli", &["-3", "GET", "key"]), "value\n");
     for options in [&["-P", "1"][..], &["-P", "32", "-c", "100", "-d", "1000"]] {
         let args = [options, &["-t", "set,get,mset,lpush", "-n", "4000", "-r", "1000", "-q"]].concat();
-        let said = demand("redis-benchmark", &entrance.tool("redis-benchmark", &args));
+        let said = entrance.tool("redis-benchmark", &args);
         assert!(!said.contains("rror"), "{said}");
         assert_eq!(said.matches(" requests per second").count(), 4, "{said}");
     }
@@ -80,16 +66,11 @@ fn redis_cli_and_redis_benchmark() {
 fn redis_py() {
     let entrance = Entrance::new();
     for environment in ["redis5", "redis-newest"] {
-        let python = repository(&format!("target/clients/{environment}/bin/python"));
-        assert!(python.exists(), "redis-py is not installed: run tools/setup-clients");
-        entrance.script(&python, &repository("clients/python/tls.py"));
+        entrance.session(libraries::python(environment, "tls.py"));
     }
 }
 
 #[test]
 fn ioredis() {
-    let entrance = Entrance::new();
-    let node = repository("clients/node/node_modules/node/bin/node");
-    assert!(node.exists(), "ioredis is not installed: run tools/setup-clients");
-    entrance.script(&node, &repository("clients/node/tls.mjs"));
+    Entrance::new().session(libraries::node("tls.mjs"));
 }

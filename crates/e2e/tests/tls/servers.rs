@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use shoal_e2e::process::Process;
+use shoal_e2e::startup::{errors, run};
 use shoal_e2e::tls::{Authority, Identity};
 use shoal_e2e::{OwnPool, OwnProxy, Proxy, RawClient, RedisServer, ShoalProxy, Workplace, ports, wait};
 
-use crate::{Ground, metric};
+use crate::Ground;
 
 /// A Redis that speaks TLS at `addr`, and plainly where the harness asks it.
 pub struct TlsServer {
@@ -81,10 +81,7 @@ fn all_commands_go_to_servers_by_tls_with_certificates_on_both_sides() {
     let mut popper = ground.connect(addr);
     popper.send(b"BLPOP list 0\r\n").unwrap();
     wait::until("the pop to wait", || {
-        let blocked = servers.iter().any(|server| {
-            let info = server.redis.client().call(&["INFO", "clients"]);
-            String::from_utf8_lossy(&info).contains("blocked_clients:1")
-        });
+        let blocked = servers.iter().any(|server| server.redis.blocked() == 1);
         blocked.then_some(())
     });
     assert_eq!(client.call(&["RPUSH", "list", "job"]), ":1\r\n");
@@ -96,7 +93,7 @@ fn all_commands_go_to_servers_by_tls_with_certificates_on_both_sides() {
         .map(|shard| {
             let series =
                 format!("shoal_upstream_tls_handshakes_total{{pool=\"demo\",shard=\"demo-{shard}\"}}");
-            metric(&proxy, &series)
+            proxy.metric(&series)
         })
         .sum();
     assert!(handshakes >= 2, "{handshakes}");
@@ -121,7 +118,7 @@ fn a_server_that_is_not_trusted_fails_its_keys_by_name() {
         let series = format!(
             "shoal_upstream_tls_handshake_failures_total{{pool=\"demo\",shard=\"demo-0\",reason=\"{reason}\"}}"
         );
-        assert!(metric(&proxy, &series) >= 1);
+        assert!(proxy.metric(&series) >= 1);
     }
     // The same server under the name that it has.
     let server = TlsServer::start(&ground, &elsewhere, false);
@@ -221,43 +218,20 @@ fn an_ejected_server_returns_by_tls() {
 fn a_reload_begins_and_ends_tls_towards_servers() {
     let ground = Ground::new();
     let server = TlsServer::start(&ground, &ground.own, false);
-    let [listen, admin] = [ports::free(), ports::free()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     // The server has two ports; a shard's name and place are the same for the test of what changes.
-    let yml = |address: SocketAddr, tls: &str| {
-        format!(
-            "workers: 2\nadmin: {admin}\npools:\n  - name: demo\n    mode: storage\n    listen: {listen}\n    timeout: 5000\n{tls}    \
-             servers:\n      - {{name: one, address: '{address}'}}\n"
-        )
-    };
-    let secured = format!("    server_tls: {}\n", server_tls(&ground, ""));
-    let file = ground.workplace.write("proxy.yml", &yml(server.redis.addr(), ""));
-    let _proxy = start(&file, listen);
-    let mut client = RawClient::connect(listen);
-    let reload = |text: String| {
-        std::fs::write(&file, text).unwrap();
-        let mut asked = RawClient::connect(admin);
-        asked.send(
-            b"POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        );
-        let answer = String::from_utf8(asked.until_closed()).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    };
+    let plain = |addr: SocketAddr| OwnPool::storage("demo", &[addr]).key("timeout", "5000");
+    let secured = plain(server.addr).key("server_tls", &server_tls(&ground, ""));
+    let proxy = OwnProxy::start(&ground.workplace, 2, &[plain(server.redis.addr())]);
+    let mut client = proxy.client("demo");
     assert_eq!(client.call(&["SET", "key", "value"]), b"+OK\r\n");
-    reload(yml(server.addr, &secured));
+    proxy.reload(std::slice::from_ref(&secured));
     assert_eq!(client.call(&["GET", "key"]), b"$5\r\nvalue\r\n");
     // At the port that speaks TLS, plainly: no upstream of before is used.
-    reload(yml(server.addr, ""));
-    let refused = String::from_utf8(client.call(&["GET", "key"])).unwrap();
-    assert!(refused.starts_with("-ERR shard one of pool demo"), "{refused}");
-    reload(yml(server.addr, &secured));
+    proxy.reload(&[plain(server.addr)]);
+    let refused = error_of(&mut client);
+    assert!(refused.starts_with("-ERR shard demo-0 of pool demo"), "{refused}");
+    proxy.reload(&[secured]);
     wait::until("TLS again", || (client.call(&["GET", "key"]) == b"$5\r\nvalue\r\n").then_some(()));
-}
-
-fn start(file: &std::path::Path, listen: SocketAddr) -> Process {
-    let args = ["proxy", "--config", &file.to_string_lossy()];
-    let process = Process::start(&ShoalProxy::program(), &args, &file.with_file_name("log"));
-    wait::until("the proxy to listen", || RawClient::try_connect(listen).ok());
-    process
 }
 
 #[test]
@@ -285,9 +259,36 @@ fn a_configuration_that_cannot_be_right_is_refused_by_name() {
             "is where the pool listens without TLS",
         ),
         (format!("tls: {{{own}, handshake_timeout: 0}}"), "127.0.0.1:1", "handshake_timeout: 0"),
+        (
+            format!("server_tls: {{ca: {ca}}}"),
+            "a..b:1",
+            "server_tls: server a..b:1: a..b:1 is no name that a certificate can have",
+        ),
+        (
+            format!("sentinel_tls: {{ca: {ca}}}"),
+            "127.0.0.1:1",
+            "sentinel_tls: no server of the pool is found",
+        ),
+        (
+            format!("sentinel_tls: {{ca: {ca}, handshake_timeout: 5}}"),
+            "{sentinels: ['s:1'], master_name: m}",
+            "sentinel_tls: handshake_timeout: a sentinel has a second",
+        ),
+        (
+            "sentinel_tls: {ca: missing.crt}".to_owned(),
+            "{sentinels: ['s:1'], master_name: m}",
+            "sentinel_tls: ",
+        ),
+        (
+            format!("sentinel_tls: {{ca: {ca}}}"),
+            "{sentinels: ['s:1', 'a..b:1'], master_name: m}",
+            "sentinel_tls: a sentinel of m: a..b:1 is no name that a certificate can have: say server_name",
+        ),
     ] {
+        let server =
+            if address.starts_with('{') { address.to_owned() } else { format!("address: {address}") };
         let yml = format!(
-            "pools:\n  - name: demo\n    mode: storage\n    listen: 127.0.0.1:7\n    {keys}\n    servers:\n      - address: {address}\n"
+            "pools:\n  - name: demo\n    mode: storage\n    listen: 127.0.0.1:7\n    {keys}\n    servers:\n      - {server}\n"
         );
         let said = check(&ground.workplace, &yml);
         assert!(said.contains(expected) && said.contains("pool demo"), "{said}\nshould say\n{expected}");
@@ -296,9 +297,7 @@ fn a_configuration_that_cannot_be_right_is_refused_by_name() {
 
 fn check(workplace: &Workplace, yml: &str) -> String {
     let file = workplace.write("proxy.yml", yml);
-    let args = ["proxy", "--check", "--config", &file.to_string_lossy()];
-    let mut process = Process::start(&ShoalProxy::program(), &args, &file.with_file_name("log"));
-    let status = wait::until("the check to end", || process.ended());
-    assert!(!status.success(), "it is refused");
-    process.log()
+    let said = run(&ShoalProxy::program(), &["proxy", "--check", "--config", &file.to_string_lossy()]);
+    assert!(!said.status.success(), "it is refused");
+    errors(&said)
 }

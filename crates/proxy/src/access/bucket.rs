@@ -7,7 +7,8 @@
 //!
 //! What is kept is one moment: when all that was charged will have been paid by time. A charge is let in while there is room
 //! for one more (a request, a byte) within [`BURST`], and may go beyond, so that one large value is possible under a small
-//! limit and is paid for afterwards. Workers share a bucket by one atomic number, so that a limit is the process's, to the request; it is
+//! limit and is paid for afterwards. What nobody asked to be let in (a message, the last reply to who leaves) is charged as it
+//! comes, up to [`DEBT_MAX`]. Workers share a bucket by one atomic number, so that a limit is the process's, to the request; it is
 //! touched only where a limit is set.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,10 @@ use crate::time::Time;
 
 /// What may be used at once after a pause: the rate's worth of this time.
 pub const BURST: Duration = Duration::from_secs(1);
+
+/// The most time that it takes to pay for what was used already ([`Bucket::charge`]): nobody is shut out for hours by what
+/// came all at once.
+pub const DEBT_MAX: Duration = Duration::from_secs(60 * BURST.as_secs());
 
 /// The unit of time here, a sixteenth of a nanosecond: fine enough for 10 GB/s, and it lasts 36 years.
 const PER_MICROSECOND: u64 = 16_000;
@@ -50,10 +55,14 @@ impl Bucket {
         }
     }
 
-    /// Charges `amount` whatever the limit says: it is used already.
+    /// Charges `amount` whatever the limit says: it is used already. What is owed becomes no more than [`DEBT_MAX`] by it.
     pub fn charge(&self, now: Time, rate: u64, amount: u64) {
         let (now, charge) = (units(now), cost(rate, amount));
-        let paid = |paid_at: u64| Some(paid_at.max(now).saturating_add(charge));
+        let most = now.saturating_add(DEBT_MAX.as_micros() as u64 * PER_MICROSECOND);
+        let paid = |paid_at: u64| {
+            let from = paid_at.max(now);
+            Some(from.saturating_add(charge).min(most.max(from)))
+        };
         // It always has a next value.
         let _ = self.paid_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid);
     }
@@ -153,5 +162,22 @@ mod tests {
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
         assert_eq!(taken, 10_000);
+    }
+
+    #[test]
+    fn what_was_used_already_shuts_a_minute_at_most() {
+        let bucket = Bucket::default();
+        bucket.charge(at(0), 1000, 10_000_000);
+        let wait = bucket.take(at(0), 1000, 1).unwrap_err();
+        assert!(wait < DEBT_MAX && wait + BURST > DEBT_MAX, "{wait:?}");
+        bucket.charge(at(0), 1000, 10_000_000);
+        assert_eq!(bucket.take(at(0), 1000, 1), Err(wait));
+        // What was let in is owed in full, and a charge takes nothing off it.
+        let bucket = Bucket::default();
+        assert!(bucket.take(at(0), 1000, 1_000_000).is_ok());
+        let wait = bucket.take(at(0), 1000, 1).unwrap_err();
+        bucket.charge(at(0), 1000, 1);
+        assert_eq!(bucket.take(at(0), 1000, 1), Err(wait));
+        assert!(wait > DEBT_MAX);
     }
 }

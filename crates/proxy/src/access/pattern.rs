@@ -18,6 +18,11 @@ impl Patterns {
         self.all
     }
 
+    /// How many there are; every name is one.
+    pub fn count(&self) -> usize {
+        if self.all { 1 } else { self.some.len() }
+    }
+
     /// Allows what matches `pattern` as well; `*` is every name.
     ///
     /// # Errors

@@ -217,7 +217,7 @@ impl Rules {
 
 fn add(patterns: &mut Patterns, pattern: &str, why: &str) -> Result<(), String> {
     patterns.add(pattern.as_bytes()).map_err(|_| why.to_owned())?;
-    match patterns.written('~').len() {
+    match patterns.count() {
         0..=PATTERNS_MAX => Ok(()),
         _ => Err(format!("there are more than {PATTERNS_MAX} patterns")),
     }

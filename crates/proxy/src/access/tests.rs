@@ -156,3 +156,15 @@ fn connections_are_counted_up_to_the_limit() {
     assert_eq!((meter.enter(&limits), meter.connections()), (Ok(()), 2));
     assert_eq!(meter.enter(&Limits::default()), Ok(()));
 }
+
+#[test]
+fn users_are_found_again_by_name_if_they_are_on() {
+    let access = |names: &[(&str, &str)]| {
+        let user =
+            |(name, rules): &(&str, &str)| User::new(name, Rules::parse(rules).unwrap(), Limits::default());
+        Access::of_users(user(&("default", "on nopass")), names.iter().map(user).collect(), Limits::default())
+    };
+    let before = access(&[("a", "on nopass"), ("b", "on nopass"), ("c", "on nopass"), ("d", "on nopass")]);
+    let now = access(&[("d", "on nopass"), ("x", "on nopass"), ("b", "off"), ("a", "on nopass")]);
+    assert_eq!(now.heirs(&before), [Some(0), Some(4), None, None, Some(1)]);
+}

@@ -153,7 +153,10 @@ fn read_users(text: &str) -> Result<Vec<User>, String> {
         let rules = Rules::parse(words.next().unwrap_or_default()).map_err(of_line)?;
         users.push(User::new(name(named).map_err(of_line)?, rules, Limits::default()));
     }
-    Ok(users)
+    match users.is_empty() {
+        true => Err("it names nobody: leave the key out if nobody is to be named".to_owned()),
+        false => Ok(users),
+    }
 }
 
 impl ServerAuthEntry {

@@ -34,6 +34,7 @@ pub fn from_nutcracker(
         listen: written.listen,
         tls: None,
         server_tls: None,
+        sentinel_tls: None,
         backlog: written.backlog,
         tcp_keepalive: written.tcpkeepalive,
         timeout: written.timeout,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use shoal_topology::Endpoint;
+use shoal_topology::{Endpoint, Shard};
 
 use super::ServerEntry;
 use crate::following::shard::{Followed, Sentinels, nowhere};
@@ -115,6 +115,25 @@ pub(super) fn check_followed(all: &mut Vec<Option<Followed>>) -> Result<(), Stri
     Ok(())
 }
 
+/// The servers that are given by their addresses, each with what it is called.
+pub(super) fn addresses<'s>(shards: &'s [Shard], all: &[Option<Followed>]) -> Vec<(String, &'s Endpoint)> {
+    let given = shards.iter().enumerate().filter(|(index, _)| !matches!(all.get(*index), Some(Some(_))));
+    given.map(|(_, shard)| (format!("server {}", shard.name), &shard.primary)).collect()
+}
+
+/// The sentinels that are asked for the others, each with what it is called.
+pub(super) fn asked<'s>(shards: &[Shard], all: &'s [Option<Followed>]) -> Vec<(String, &'s Endpoint)> {
+    let found = shards.iter().zip(all).filter_map(|(shard, followed)| Some((shard, followed.as_ref()?)));
+    let each = found.flat_map(|(shard, followed)| {
+        followed
+            .sentinels
+            .endpoints
+            .iter()
+            .map(|endpoint| (format!("a sentinel of {}", shard.name), endpoint))
+    });
+    each.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -137,14 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_told_in_clear_where_servers_are_spoken_to_by_tls() {
-        let text = "pools:\n  - name: p\n    mode: storage\n    listen: 127.0.0.1:1\n    server_tls: {ca: ca.pem}\n    servers:\n      - {sentinels: ['s:26379'], master_name: m}\n";
-        let error = from_proxy_yml(Path::new("proxy.yml"), text, 1).unwrap_err();
-        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        assert!(format!("{error} {source}").contains("without TLS"), "{error} {source}");
-    }
-
-    #[test]
     fn a_shard_is_called_by_its_name_wherever_its_primary_is() {
         let one = "sentinels: ['10.0.0.1:26379', 's:26379'], master_name: m";
         let settings = pool("storage", &[one, "name: b, address: '10.0.0.9:1'"]).unwrap();
@@ -159,14 +170,17 @@ mod tests {
             ("10.0.0.2:1", true)
         );
         let mut again = pool("storage", &["name: a, address: '10.0.0.9:1'", one]).unwrap();
-        again.inherit_primaries(&known);
+        again.inherit_primaries(Some(&known));
         assert_eq!(
             (again.primary(1), again.pool.shards[1].primary.to_string().as_str()),
             (Primary::Known, "10.0.0.2:1")
         );
         let mut other = pool("storage", &["name: m, sentinels: ['s:1'], master_name: n"]).unwrap();
-        other.inherit_primaries(&known);
-        assert_eq!(other.primary(0), Primary::Unknown, "another primary is meant");
+        other.inherit_primaries(Some(&known));
+        assert_eq!(other.primary(0), Primary::Switching, "another primary is meant");
+        let mut first = pool("storage", &[one]).unwrap();
+        first.inherit_primaries(None);
+        assert_eq!(first.primary(0), Primary::Switching, "requests wait for the first word");
         assert!(pool("storage", &["address: '10.0.0.9:1'"]).unwrap().followed.is_empty());
     }
 

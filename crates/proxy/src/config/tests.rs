@@ -54,7 +54,7 @@ fn what_is_wrong_is_refused_by_name() {
         (&pool("    eject: {failure_limit: 2}\n"), "only a pool of mode cache ejects"),
         (&pool("    timeout: 0\n"), "timeout: 0 would fail every request"),
         (&pool("    hash: fnv\n"), "fnv1a_64"),
-        (&pool("    distribution: sideways\n"), "sideways"),
+        (&pool("    distribution: sideways\n"), "ketama"),
         (&pool("    hash_tag: \"{\"\n"), "hash_tag"),
         (&pool("    server_connections: 0\n"), "between 1 and 64"),
         (&pool("    password_file: nowhere\n"), "nowhere"),
@@ -97,4 +97,97 @@ fn the_keys_of_a_dead_shard_move_or_fail() {
     assert_eq!(cache("{empty_on_return: false}").unwrap(), EjectedKeys::Move { empty_on_return: false });
     let both = cache("{keys: fail, empty_on_return: true}").unwrap_err().to_string();
     assert!(both.contains("leave one of the two out"), "{both}");
+}
+
+#[test]
+fn a_key_without_a_value_is_refused_wherever_it_stands() {
+    let app = "users:\n    - {name: app, rules: 'off', ";
+    let cases = [
+        ("password: #swordfish", "password is empty"),
+        ("password:", "password is empty"),
+        ("password: ~", "password is empty"),
+        ("password: null", "password is empty"),
+        ("password_file:", "password_file is empty"),
+        ("users:", "users"),
+        ("users:\n    -", ""),
+        ("users_file: #users.acl", "users_file is empty"),
+        ("limits:", "limits"),
+        ("limits: {max_connections: }", "max_connections is empty"),
+        (&*format!("{app}password_file: }}"), "password_file is empty"),
+        (&*format!("{app}limits: }}"), ""),
+        ("server_auth:", "server_auth"),
+        ("server_auth: {password: }", "password is empty"),
+        ("server_auth: {password: x, user: }", "user is empty"),
+        ("tls:", "tls"),
+        ("tls: {cert: c, key: k, client_ca: }", "client_ca is empty"),
+        ("server_tls:", "server_tls"),
+        ("server_tls: {ca: c, cert: , key: }", "cert is empty"),
+        ("durability:", "durability"),
+    ];
+    for (lines, part) in cases {
+        let said = refusal(&pool(&format!("    {lines}\n")));
+        assert!(
+            said.contains(part) && !said.contains("swordfish"),
+            "{lines}: {said:?} does not say {part:?}"
+        );
+        assert!(said.contains("line "), "{lines}: {said}");
+    }
+    let servers = pool("")
+        .replace("{address: 127.0.0.1:2}", "{sentinels: ['s:1'], master_name: m, sentinel_password_file: }");
+    assert!(refusal(&servers).contains("sentinel_password_file is empty"), "{}", refusal(&servers));
+    // What begins with # is a value in quotes, and what looks like a number is one.
+    for password in ["'#s3cret'", "12345678901234567890123", "1e999", ".inf", "true"] {
+        let text = pool(&format!("    password: {password}\n"));
+        let access =
+            read(&text).unwrap_or_else(|error| panic!("{password}: {error}")).settings.pools.remove(0).access;
+        let bare = password.trim_matches('\'');
+        assert!(!access.is_open() && access.enter(b"default", bare.as_bytes()).is_ok(), "{password}");
+    }
+}
+
+/// Every way to write a file wrong by one character, where it holds passwords.
+#[test]
+fn no_mistake_of_one_character_has_a_password_repeated() {
+    let lines = "    password: hunterfish\n    server_auth: {user: shoal, password: hunterfish}\n    \
+                 users: [{name: app, rules: \"on #hunterfish ~* hunterfish\"}]\n";
+    let text = pool(lines);
+    let (from, to) = (text.find("password").unwrap(), text.find("    servers").unwrap());
+    let mut told = 0;
+    for at in from..to {
+        let (before, rest) = text.split_at(at);
+        let kept = &rest[1..];
+        let changed = " \n:,#{}[]'\"!&*|>-?%@`~x\t"
+            .chars()
+            .flat_map(|new| [format!("{before}{new}{kept}"), format!("{before}{new}{rest}")]);
+        for text in changed.chain([format!("{before}{kept}")]) {
+            let Err(error) = read(&text) else { continue };
+            let said = error.to_string();
+            if ["rule -", "rule %", "rule @"].iter().any(|rule| said.contains(rule)) {
+                continue; // what begins so is shown: it names a command or a pattern
+            }
+            told += 1;
+            // Half of it, too, where it was cut in two.
+            for part in ["hunter", "fish"] {
+                assert!(!said.contains(part), "{said}\n{text}");
+            }
+        }
+    }
+    assert!(told > 1000, "{told}");
+}
+
+#[test]
+fn a_missing_blank_behind_a_colon_is_named_and_a_word_that_is_no_key_is_not() {
+    let said = refusal(&pool("    server_auth: {user: shoal, password:swordfish}\n"));
+    assert!(
+        said.contains("a blank is missing behind `password:`") && said.contains(": server_auth"),
+        "{said}"
+    );
+    let said = refusal(&pool("    users: [{name: app, rules:\"on ~swordfish\"}]\n"));
+    assert!(said.contains("users") && !said.contains("swordfish"), "{said}");
+    let said = refusal(&pool("    server_auth: {user: shoal, swordfish}\n"));
+    assert!(
+        said.contains("one of these keys is expected: user, password") && !said.contains("swordfish"),
+        "{said}"
+    );
+    assert!(refusal(&pool("    pasword: swordfish\n")).contains("unknown key `pasword`"));
 }

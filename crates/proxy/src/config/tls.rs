@@ -1,4 +1,4 @@
-//! `tls` and `server_tls` of a pool, as written.
+//! `tls`, `server_tls` and `sentinel_tls` of a pool, as written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
-use shoal_topology::{Endpoint, Shard};
+use shoal_topology::Endpoint;
 
 use crate::io::tls_files;
 use crate::tls::{HANDSHAKE_TIMEOUT, ListenTls, ServerTls};
@@ -24,7 +24,7 @@ pub(super) struct TlsEntry {
     handshake_timeout: Option<u64>,
 }
 
-/// How servers are spoken to.
+/// How servers are spoken to, or the sentinels that watch them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ServerTlsEntry {
@@ -53,12 +53,31 @@ impl TlsEntry {
 }
 
 impl ServerTlsEntry {
-    /// Reads the files, which are relative to `folder`, for these servers.
-    pub(super) fn mean(&self, folder: &Path, shards: &[Shard]) -> Result<ServerTls, String> {
-        self.read(folder, shards).map_err(|why| format!("server_tls: {why}"))
+    /// Reads the files, which are relative to `folder`, for these, each with what it is called. `key` is what this stands under.
+    pub(super) fn mean(
+        &self,
+        key: &str,
+        folder: &Path,
+        spoken_to: &[(String, &Endpoint)],
+    ) -> Result<ServerTls, String> {
+        self.read(folder, spoken_to).map_err(|why| format!("{key}: {why}"))
     }
 
-    fn read(&self, folder: &Path, shards: &[Shard]) -> Result<ServerTls, String> {
+    /// The same for sentinels.
+    pub(super) fn mean_of_sentinels(
+        &self,
+        folder: &Path,
+        spoken_to: &[(String, &Endpoint)],
+    ) -> Result<ServerTls, String> {
+        if self.handshake_timeout.is_some() {
+            return Err("sentinel_tls: handshake_timeout: a sentinel has a second for its answer, the handshake included: leave \
+                        it out"
+                .to_owned());
+        }
+        self.mean("sentinel_tls", folder, spoken_to)
+    }
+
+    fn read(&self, folder: &Path, spoken_to: &[(String, &Endpoint)]) -> Result<ServerTls, String> {
         let own = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => Some((folder.join(cert), folder.join(key))),
             (None, None) => None,
@@ -81,14 +100,13 @@ impl ServerTlsEntry {
             server_name,
             handshake_timeout: handshake_timeout(self.handshake_timeout)?,
         };
-        for shard in shards {
-            if matches!(shard.primary, Endpoint::Unix { .. }) {
-                return Err(format!("server {}: Redis speaks no TLS on a unix socket", shard.name));
+        for (who, endpoint) in spoken_to {
+            if matches!(endpoint, Endpoint::Unix { .. }) {
+                return Err(format!("{who}: Redis speaks no TLS on a unix socket"));
             }
-            if settings.name_of(&shard.primary).is_none() {
+            if settings.name_of(endpoint).is_none() {
                 return Err(format!(
-                    "server {}: {} is no name that a certificate can have: say server_name",
-                    shard.name, shard.primary
+                    "{who}: {endpoint} is no name that a certificate can have: say server_name"
                 ));
             }
         }

@@ -5,16 +5,28 @@ use shoal_resp::command::{Command, Flags, Keys};
 
 use super::request::{Request, Taken};
 use super::{Engine, Pool};
-use crate::access::{Limit, Over};
+use crate::access::{Access, Limit, Over};
 use crate::arena::Key;
 use crate::local;
 use crate::mode::Holding;
 use crate::policy::Policy;
-use crate::session::Session;
+use crate::session::{Phase, Session};
 use crate::settings::PoolSettings;
 use crate::standing::Followed;
 use crate::stats::PoolStats;
 use crate::subscriber::Kind;
+use crate::time::Time;
+
+/// What an error has besides its words: the minus sign, and the end of its line.
+pub(super) const ERROR_FRAME: usize = 3;
+
+/// Why a request is not taken.
+pub(super) struct Objection {
+    /// What is answered.
+    pub(super) error: String,
+    /// Whether a limit is reached. Then neither the request nor the answer is ever charged.
+    pub(super) is_over: bool,
+}
 
 impl Engine {
     /// Stops a request that its session may not make; `None` lets it go on.
@@ -31,32 +43,35 @@ impl Engine {
             self.answer(request.session, local::no_auth(self.pools[request.pool].settings.dialect));
             return Some(Taken::Yes);
         }
-        let error = self.objects_to(request, command, policy)?;
+        let Objection { error, is_over } = self.objects_to(request, command, policy)?;
+        if is_over {
+            self.forgive(request.session, request.raw.len() + error.len() + ERROR_FRAME);
+        }
         if policy == Policy::Holding(Holding::Exec) {
             self.end_transaction(request.session);
-            self.answer_error(
-                request.session,
-                &format!("EXECABORT Transaction discarded because of: {error}"),
-            );
+            if !self.swallows(request.session) {
+                let error = format!("EXECABORT Transaction discarded because of: {error}");
+                self.answer_error(request.session, &error);
+            }
             return Some(Taken::Yes);
         }
         Some(self.refuse(request, &error))
     }
 
-    /// What is answered to a request that its user may not make, or not now; `None` if it may.
+    /// Why a request is not taken that its user may not make, or not now; `None` if it may.
     pub(super) fn objects_to(
         &mut self,
         request: Request<'_>,
         command: &'static Command,
         policy: Policy,
-    ) -> Option<String> {
+    ) -> Option<Objection> {
         let settings = &self.pools[request.pool].settings;
         let session = self.sessions.get_mut(request.session)?;
         let standing = session.standing.as_deref_mut()?;
         let user = settings.access.user(standing.user);
         if let Some(denied) = user.denies(command, request.raw, request.args, &mut self.keys) {
             session.stats.denied.add(1);
-            return Some(denied.to_string());
+            return Some(Objection { error: denied.to_string(), is_over: false });
         }
         if std::mem::take(&mut standing.paid) || command.flags.contains(Flags::NO_AUTH) {
             return None;
@@ -72,11 +87,16 @@ impl Engine {
             Err(_) if ends_something(policy) => None,
             Err(over) => {
                 count(&session.stats, over.limit);
-                let error = over.words(&settings.pool.name, &user.name);
-                // Neither what was refused nor the refusal is charged later.
-                standing.charged += (request.raw.len() + error.len() + 3) as u64;
-                Some(error)
+                Some(Objection { error: over.words(&settings.pool.name, &user.name), is_over: true })
             }
+        }
+    }
+
+    /// Has `bytes` of the session, which came or will be sent, never be charged.
+    pub(super) fn forgive(&mut self, key: Key, bytes: usize) {
+        if let Some(standing) = self.sessions.get_mut(key).and_then(|session| session.standing.as_deref_mut())
+        {
+            standing.charged += bytes as u64;
         }
     }
 
@@ -96,26 +116,38 @@ impl Engine {
         self.touch_session(key);
     }
 
-    /// What passed through a session since it was last charged is charged: it ends.
-    pub(super) fn charge_the_rest(&self, session: &Session) {
-        if let Some(standing) = &session.standing
-            && let Some(pool) = self.pools.get(session.pool)
-        {
-            let access = &pool.settings.access;
-            let total = session.traffic.bytes_in + session.traffic.bytes_out;
-            let rest = total.saturating_sub(standing.charged);
-            access.charge_bytes(access.user(standing.user), self.now, rest);
+    /// Charges `bytes` that are being sent to the client of `key` unasked, so that they are not all charged at once when it asks
+    /// or leaves.
+    pub(super) fn charge_unasked(&mut self, key: Key, bytes: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(standing) = session.standing.as_deref_mut() else { return };
+        if session.phase != Phase::Open {
+            return; // nobody is sent them
         }
+        let Some(pool) = self.pools.get(session.pool) else { return };
+        let access = &pool.settings.access;
+        access.charge_bytes(access.user(standing.user), self.now, bytes as u64);
+        standing.charged += bytes as u64;
     }
 
-    /// Sessions follow their users by name to another configuration.
-    pub(super) fn carry_access(&mut self, before: &[Pool], successor: &[Option<usize>]) {
+    /// Sessions, which have followed their pools, follow their users by name to another configuration.
+    pub(super) fn carry_access(&mut self, before: &[Pool], predecessor: impl Fn(usize) -> Option<usize>) {
+        let old = |now| predecessor(now).and_then(|old| before.get(old));
+        let heirs: Vec<Vec<Option<u16>>> = self
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(now, pool)| {
+                old(now).map_or_else(Vec::new, |old| pool.settings.access.heirs(&old.settings.access))
+            })
+            .collect();
         for key in self.sessions.keys() {
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            let Some(old) = before.get(session.pool) else { continue };
-            let Some(index) = successor.get(session.pool).copied().flatten() else { continue };
-            let settings = self.pools[index].settings.clone();
-            match session.follow_access(&old.settings.access, &settings.access) {
+            let Some(now) = self.pools.get(session.pool) else { continue };
+            let Some(old) = old(session.pool) else { continue };
+            let heirs = heirs.get(session.pool).map_or(&[][..], Vec::as_slice);
+            let settings = now.settings.clone();
+            match session.follow_access(&old.settings.access, &settings.access, heirs) {
                 Followed::Same => {}
                 Followed::Gone => self.end_session(key),
                 Followed::Changed => {
@@ -142,6 +174,15 @@ impl Engine {
             self.cut_subscriber(key);
         }
     }
+}
+
+/// What passed through a session since it was last charged is charged, whatever the limits of `access` say: it ends, or others
+/// are in force from now on.
+pub(super) fn charge_the_rest(session: &mut Session, access: &Access, now: Time) {
+    let Some(standing) = session.standing.as_deref_mut() else { return };
+    let total = session.traffic.bytes_in + session.traffic.bytes_out;
+    access.charge_bytes(access.user(standing.user), now, total.saturating_sub(standing.charged));
+    standing.charged = standing.charged.max(total);
 }
 
 fn ends_something(policy: Policy) -> bool {

@@ -114,7 +114,9 @@ impl Engine {
         let before = self.joins.held(join);
         let (muted, unsent) = (session.mutes_next(), session.output.len());
         if !self.joins.is_passing(join) {
-            self.joins.begin_passing(join, self.buffers.lend(&mut session.output));
+            let out = self.buffers.lend(&mut session.output);
+            self.joins.begin_passing(join, out);
+            self.joins.drop_if_too_long(join, out);
             session.passing = self.joins.is_passing(join).then_some(join);
             if muted {
                 session.take_back(unsent);

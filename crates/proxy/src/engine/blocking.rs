@@ -15,7 +15,7 @@ use super::Engine;
 use super::request::{Request, Taken};
 use super::tracking::OWN_LANE;
 use crate::arena::Key;
-use crate::session::Hold;
+use crate::session::{Hold, Phase};
 use crate::time::Time;
 use crate::upstream::Usage;
 
@@ -30,9 +30,14 @@ impl Engine {
     /// Forwards a command that may block on `shard`, which all its keys are on.
     #[cold]
     pub(super) fn block(&mut self, request: Request<'_>, command: &Command, shard: usize) -> Taken {
-        let Some(session) = self.sessions.get(request.session) else { return Taken::Yes };
+        let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         if session.outstanding() > 0 {
             return Taken::NotYet(Hold::Barrier);
+        }
+        if session.ended {
+            // Its client has gone while it waited for its turn. It gets what it is owed, and no more is asked for it.
+            session.phase = Phase::Draining;
+            return Taken::Yes;
         }
         if request.lane == OWN_LANE {
             return self.block_own(request, command, shard);
@@ -113,7 +118,7 @@ impl Engine {
         if begun {
             // It has its reply already: what is coming in is still passed on.
             self.give_back(upstream);
-            return;
+            return self.tidy_mode(key);
         }
         self.let_go(upstream);
         if let Some(pending) = pending {

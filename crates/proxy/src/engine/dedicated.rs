@@ -182,8 +182,8 @@ impl Engine {
         self.resumable.extend(self.awaiting_dedicated.drain(..));
     }
 
-    /// Closes a dedicated upstream if all that still comes on it is the rest of a reply that nobody wants.
-    fn close_if_unwanted(&mut self, key: Key) {
+    /// Closes an upstream that is not shared if all that still comes on it is the rest of a reply that nobody wants.
+    pub(super) fn close_if_unwanted(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get(key) else { return };
         let is_there = |session: Key| self.sessions.get(session).is_some();
         let mut owed = upstream.queue.iter().filter(|pending| !pending.is_forsaken());
@@ -206,6 +206,11 @@ impl Engine {
         }
         self.forget_spare(key);
         let Some(mut upstream) = self.upstreams.remove(key) else { return };
+        if upstream.receiving
+            && let Some(last) = upstream.queue.back()
+        {
+            self.stop_stream(last.session);
+        }
         if !matches!(upstream.phase, Phase::Idle(_)) {
             upstream.home.stats.connections.add(-1);
             self.actions.push_back(Action::Disconnect(key));
@@ -253,8 +258,9 @@ impl Engine {
     /// Other settings come into force: what is dedicated ends with its present use, spares end at once.
     pub(super) fn retire_unshared(&mut self) {
         let unshared = |(key, upstream): (Key, &Upstream)| match upstream.usage {
+            // Also what sessions held a moment ago, and gave back because their keys move.
             Usage::Dedicated | Usage::Spare => Some(key),
-            // What is held was carried over or closed by now.
+            // What is still held was carried over, and goes on.
             _ => None,
         };
         for key in self.upstreams.iter().filter_map(unshared).collect::<Vec<_>>() {
@@ -263,6 +269,7 @@ impl Engine {
             }
             self.bury_if_retired(key);
         }
+        self.pools.iter_mut().for_each(|pool| pool.dedicated = 0); // what was given back had been counted
         self.resumable.extend(self.awaiting_dedicated.drain(..));
     }
 

@@ -115,11 +115,11 @@ impl Engine {
         if session.phase == Phase::Open && session.hold != Some(Hold::Blocked) {
             session.phase = Phase::Draining;
             session.hold = None;
-            let half = session.stream.is_some() || !session.input.is_empty();
-            leaving.cut += usize::from(half);
-            if session.stream.is_some() {
-                return self.end_session(key); // its server waits for the rest, and would for ever
-            }
+            leaving.cut += usize::from(session.stream.is_none() && !session.input.is_empty());
+        }
+        if session.stream.is_some() && session.phase != Phase::Open {
+            leaving.cut += 1;
+            return self.end_session(key); // its server waits for the rest, and would for ever
         }
         if self.handle_session_hangup(key) {
             return; // it may wait for ever, and is told so by its end

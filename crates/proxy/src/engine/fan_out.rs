@@ -4,6 +4,8 @@
 //! A shard that is out or down is an error by its name, never an answer without it; RANDOMKEY and SCRIPT alone do without
 //! shards that are out.
 
+use std::sync::Arc;
+
 use shoal_resp::command::{Command, Group};
 use shoal_resp::encode;
 use shoal_topology::Route;
@@ -15,9 +17,10 @@ use crate::failure::Failure;
 use crate::join::{Again, JoinId, JoinKind};
 use crate::policy::{ANYWHERE_KEY, Spread};
 use crate::scan::{BadCursor, Leg};
+use crate::scripts::Name;
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Asked, Phase};
+use crate::upstream::{Asked, Phase};
 
 /// Bytes of a call of a script above which it is not kept for being sent again.
 const CALL_MAX: usize = 64 * 1024;
@@ -28,8 +31,14 @@ impl Engine {
     pub(super) fn take_spread(&mut self, request: Request<'_>, command: &Command, spread: Spread) -> Taken {
         if let Some(kind) = spread.join() {
             let taken = self.ask_all(request, kind, request.raw, spread.does_without());
-            if matches!(taken, Taken::Yes) {
-                self.follow_scripts(request, spread);
+            match spread {
+                Spread::LoadScript if matches!(taken, Taken::Yes) => {
+                    self.pools[request.pool].scripts.show(request.word(2));
+                }
+                Spread::FlushScripts if matches!(taken, Taken::Yes) => {
+                    self.pools[request.pool].scripts.clear();
+                }
+                _ => {}
             }
             return taken;
         }
@@ -90,21 +99,19 @@ impl Engine {
         Taken::Yes
     }
 
-    /// What a command to all shards means for the scripts that are kept.
-    fn follow_scripts(&mut self, request: Request<'_>, spread: Spread) {
-        let scripts = &mut self.pools[request.pool].scripts;
-        match spread {
-            Spread::LoadScript => {
-                let body = request.word(2);
-                scripts.show(body);
-                (0u16..).zip(&self.pools[request.pool].settings.pool.shards.clone()).for_each(
-                    |(shard, _)| {
-                        self.pools[request.pool].scripts.give(body, shard);
-                    },
-                );
+    /// SCRIPT LOAD is answered by all shards that were asked: those that confirm it by the script's name have it now.
+    #[cold]
+    pub(super) fn note_loaded(&mut self, join: JoinId) {
+        let join = self.joins.get_mut(join);
+        let Some((settings, shards)) = &join.asked else { return };
+        let Some(pool) = self.pools.iter_mut().find(|pool| Arc::ptr_eq(&pool.settings, settings)) else {
+            return; // there are other pools by now
+        };
+        for (reply, &shard) in join.replies().zip(shards) {
+            let name = reply.strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));
+            if let Some((name, _)) = name.and_then(|name| pool.scripts.find(name)) {
+                pool.scripts.give(&name, shard);
             }
-            Spread::FlushScripts => scripts.clear(),
-            _ => {}
         }
     }
 
@@ -160,9 +167,9 @@ impl Engine {
     /// EVAL and its kin.
     fn call_script(&mut self, request: Request<'_>, command: &Command) -> Taken {
         let pool = &mut self.pools[request.pool];
-        let mut again = None;
+        let (mut shown, mut again) = (None, None);
         match command.name {
-            "EVAL" | "EVAL_RO" => pool.scripts.show(request.word(1)),
+            "EVAL" | "EVAL_RO" => shown = pool.scripts.show(request.word(1)),
             "EVALSHA" | "EVALSHA_RO" if request.raw.len() <= CALL_MAX => {
                 again = pool.scripts.find(request.word(1));
             }
@@ -173,9 +180,9 @@ impl Engine {
             Ok(None) => return self.forward_keys(request, command),
             Err(taken) => return taken,
         };
-        let Some(body) = again else {
-            if matches!(command.name, "EVAL" | "EVAL_RO") {
-                self.pools[request.pool].scripts.give(request.word(1), shard);
+        let Some((name, body)) = again else {
+            if let Some(name) = shown {
+                self.pools[request.pool].scripts.give(&name, shard);
             }
             return self.forward(request, usize::from(shard));
         };
@@ -185,13 +192,13 @@ impl Engine {
         let upstream = self.upstream_of(request, usize::from(shard)).ok();
         // A shard that was not given the script by this worker is given it first, so that a pipeline finds it there.
         let scripts = &mut self.pools[request.pool].scripts;
-        let gives = upstream.is_some() && !scripts.was_given(&body, shard);
+        let gives = upstream.is_some() && !scripts.was_given(&name, shard);
         let parts = if gives { 2 } else { 1 };
         let Some((id, sequence)) = self.open_join(request, JoinKind::Script, parts) else {
             return Taken::Yes;
         };
         if gives {
-            self.pools[request.pool].scripts.give(&body, shard);
+            self.pools[request.pool].scripts.give(&name, shard);
             let mut load = Vec::new();
             encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
             self.ask(request, sequence, 1, usize::from(shard), &load);
@@ -204,23 +211,19 @@ impl Engine {
         Taken::Yes
     }
 
-    /// The loading of the script that a call in a transaction on `shard` names, if the shard may lack it.
+    /// The script that a call in a transaction on `shard` names, if the shard may lack it.
     pub(super) fn script_to_give(
         &self,
         request: Request<'_>,
         command: &Command,
         shard: usize,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Name, Arc<[u8]>)> {
         if !matches!(command.name, "EVALSHA" | "EVALSHA_RO") {
             return None;
         }
         let scripts = &self.pools[request.pool].scripts;
-        let body = scripts.find(request.word(1))?;
-        let mut load = Vec::new();
-        if !scripts.was_given(&body, u16::try_from(shard).ok()?) {
-            encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
-        }
-        Some(load)
+        let (name, body) = scripts.find(request.word(1))?;
+        (!scripts.was_given(&name, u16::try_from(shard).ok()?)).then_some((name, body))
     }
 
     /// The shard that runs the script; `None` if its keys lie on several, or cannot be told.
@@ -284,7 +287,7 @@ impl Engine {
     fn open_join(&mut self, request: Request<'_>, kind: JoinKind, parts: usize) -> Option<(JoinId, u32)> {
         let session = self.sessions.get_mut(request.session)?;
         let id = self.joins.open(kind, request.session);
-        let sequence = session.expect_parts(id);
+        let sequence = session.expect_parts(id, &mut self.pools[request.pool].crowd);
         let join = self.joins.get_mut(id);
         join.sequence = sequence;
         for _ in 0..parts {
@@ -306,7 +309,7 @@ impl Engine {
     }
 
     /// Appends `raw` to an upstream; its reply is for this session's request, of which it is this part.
-    fn append(&mut self, key: Key, whose: (Key, u32, u16), asked: Asked, raw: &[u8]) {
+    pub(super) fn append(&mut self, key: Key, whose: (Key, u32, u16), asked: Asked, raw: &[u8]) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         self.buffers.append(&mut upstream.output, raw);
         let (session, sequence, part) = whose;
@@ -321,23 +324,13 @@ impl Engine {
     /// The upstream to `shard`, if its queue is full.
     fn full(&mut self, request: Request<'_>, shard: u16) -> Option<Key> {
         let key = self.upstream_of(request, usize::from(shard)).ok()?;
-        let upstream = self.upstreams.get(key)?;
-        let is_full = upstream.output.len() >= upstream::OUTPUT_MAX || !upstream.holding.is_empty();
-        is_full.then_some(key)
+        self.upstreams.get(key)?.is_full().then_some(key)
     }
 
     /// [`Engine::upstream`], whose own callers are the way of every request: it stays small enough to be inlined there.
     #[inline(never)]
     fn upstream_of(&mut self, request: Request<'_>, shard: usize) -> Result<Key, Failure> {
         self.upstream(request.pool, shard, request.protocol, request.lane)
-    }
-
-    pub(super) fn refuse_for(&mut self, request: Request<'_>, failure: &Failure, shard: usize) -> Taken {
-        let mut error = Vec::new();
-        failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-        self.pools[request.pool].counts.pool.forward_error.add(1);
-        self.answer(request.session, &error);
-        Taken::Yes
     }
 }
 

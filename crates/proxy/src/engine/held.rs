@@ -16,6 +16,8 @@ use super::{Engine, Pool};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::server_auth::ServerAuth;
+use crate::session::NO_POOL;
+use crate::tls::ServerTls;
 use crate::upstream::{Upstream, Usage};
 
 /// Upstreams of one pool and worker that sessions hold. Beyond it WATCH, blocking commands, subscriptions and what a session
@@ -162,15 +164,15 @@ impl Engine {
         }
     }
 
-    /// Carries what sessions hold over to other settings: `before` are the old pools, `successor` says where each is now.
-    /// Where the topology is another one, it is void.
-    pub(super) fn carry_held(&mut self, before: &mut [Pool], successor: &[Option<usize>]) {
+    /// Carries what sessions hold over to other settings: `before` are the old pools, `predecessor` says which of them each was
+    /// whose sessions have followed it. Where the topology is another one, it is void.
+    pub(super) fn carry_held(&mut self, before: &[Pool], predecessor: impl Fn(usize) -> Option<usize>) {
         for key in self.sessions.keys() {
             let Some(session) = self.sessions.get_mut(key) else { continue };
             let Some(mode) = session.mode.as_deref_mut() else { continue };
-            let Some(old) = before.get_mut(session.pool) else { continue };
-            let now = successor.get(session.pool).copied().flatten();
-            let stays = now.filter(|&now| old.places_as(&self.pools[now]));
+            let now = (session.pool != NO_POOL).then_some(session.pool);
+            let old = now.and_then(&predecessor).and_then(|old| before.get(old));
+            let stays = now.filter(|&now| old.is_some_and(|old| old.places_as(&self.pools[now])));
             if let Some(now) = stays {
                 let version = self.pools[now].health_version;
                 if let Some(transaction) = &mut mode.transaction {
@@ -190,6 +192,9 @@ impl Engine {
                         upstream.home = pool.home(upstream.home.shard);
                     }
                 }
+            }
+            if now.is_some_and(|now| self.pools[now].replicates) {
+                self.cut_tracker(key); // writes go by shared upstreams there
             }
             if stays.is_none() {
                 self.unsettle_session(key);
@@ -229,6 +234,7 @@ impl Pool {
         before.pool == after.pool
             && ServerAuth::is_same_user(before.server_auth.as_ref(), after.server_auth.as_ref())
             && before.database == after.database
+            && ServerTls::is_kept(before.server_tls.as_ref(), after.server_tls.as_ref())
             && self.health.live() == now.health.live()
     }
 }

@@ -31,6 +31,12 @@ impl Engine {
             _ => mode.mute = None,
         }
         let (slots, output) = (session.outstanding(), session.output.len());
+        if session.guarded
+            && session.authenticated
+            && let Some(standing) = &mut session.standing
+        {
+            standing.paid = true; // it was let in a moment ago, and is looked at anew
+        }
         let taken = self.take_again(request);
         let mut left = Some(mute);
         if !matches!(taken, Taken::NotYet(_)) {
@@ -58,6 +64,8 @@ impl Engine {
     }
 }
 
+/// Whether it is a CLIENT REPLY that Redis knows; another one is an error, as unwanted as any.
 fn is_reply(request: &Request<'_>) -> bool {
-    request.args.len() == 3 && request.word(1).eq_ignore_ascii_case(b"REPLY")
+    let is = |word: usize, name: &str| request.word(word).eq_ignore_ascii_case(name.as_bytes());
+    request.args.len() == 3 && is(1, "REPLY") && ["ON", "OFF", "SKIP"].iter().any(|name| is(2, name))
 }

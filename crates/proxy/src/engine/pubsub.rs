@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use shoal_resp::command::{Command, lookup_sub};
 use shoal_resp::delimiter::Fed;
+use shoal_resp::elements::behind_attributes;
 use shoal_resp::encode;
 use shoal_topology::Route;
 
@@ -98,7 +99,7 @@ impl Engine {
                 ),
             );
         }
-        let targets = match self.targets(request, change.kind, &names) {
+        let targets = match self.targets(request, change, &names) {
             Ok(targets) => targets,
             Err(route) => return self.refuse_unroutable(request, &route),
         };
@@ -113,17 +114,22 @@ impl Engine {
         self.change(request, change, &names, &targets)
     }
 
-    /// The shards that each of `names` lives on.
+    /// The shards that each of `names` lives on: where it is subscribed to, if it is.
     fn targets(
         &mut self,
         request: Request<'_>,
-        kind: Kind,
+        change: Change,
         names: &[&[u8]],
     ) -> Result<Vec<std::ops::Range<usize>>, Route> {
         let shards = self.pools[request.pool].settings.pool.shards.len();
-        let target = |name: &&[u8]| match kind {
-            Kind::Pattern => Ok(0..shards),
-            _ => match self.pools[request.pool].router.route(name, &mut self.random) {
+        let mode = self.sessions.get(request.session).and_then(|session| session.mode.as_deref());
+        let subscriber = mode.and_then(|mode| mode.subscriber.as_deref());
+        let known = |name: &[u8]| subscriber.and_then(|it| it.shard(change.kind, name)).map(usize::from);
+        let target = |name: &&[u8]| match known(name) {
+            _ if change.kind == Kind::Pattern => Ok(0..shards),
+            Some(shard) => Ok(shard..shard + 1),
+            None if !change.adds => Ok(0..0),
+            None => match self.pools[request.pool].router.route(name, &mut self.random) {
                 Route::Shard(shard) => Ok(shard..shard + 1),
                 unroutable => Err(unroutable),
             },
@@ -137,7 +143,11 @@ impl Engine {
         request: Request<'_>,
         targets: &[std::ops::Range<usize>],
     ) -> Result<(), Vec<u8>> {
-        for shard in targets.iter().cloned().flatten() {
+        // Many names, few places: patterns are all on all shards.
+        let mut places = targets.to_vec();
+        places.sort_by_key(|shards| (shards.start, shards.end));
+        places.dedup();
+        for shard in places.into_iter().flatten() {
             let Some(mode) = self.mode(request.session) else { return Ok(()) };
             let subscriber = mode.subscriber.get_or_insert_default();
             if subscriber.homes.iter().any(|home| home.shard == shard)
@@ -182,13 +192,14 @@ impl Engine {
             subscriber.confirm(change, None, request.protocol, &mut reply);
         }
         for (name, target) in names.iter().zip(targets) {
-            if !subscriber.apply(change, name, request.protocol, &mut reply) {
+            let shard = target.start as u16;
+            if !subscriber.apply(change, name, shard, request.protocol, &mut reply) {
                 continue;
             }
             for (home, names) in subscriber.homes.iter_mut().zip(&mut of_home) {
                 if target.contains(&home.shard) {
                     names.push(name);
-                    home.names = if change.adds { home.names + 1 } else { home.names - 1 };
+                    home.names = if change.adds { home.names + 1 } else { home.names.saturating_sub(1) };
                 }
             }
         }
@@ -200,7 +211,7 @@ impl Engine {
         }
         let upstreams: Vec<Key> = subscriber.homes.iter().map(|home| home.upstream).collect();
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         if let Some(subscriber) = self.subscriber(request.session) {
             subscriber.unconfirmed = Some(Unconfirmed { sequence, adds: change.adds, left, reply });
         }
@@ -281,16 +292,23 @@ impl Engine {
     fn handle_sent(&mut self, key: Key, frame: &[u8]) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let Some(holder) = upstream.holder else { return };
+        // What describes a message is of RESP3, and not for everybody.
+        let frame = match frame.first() {
+            Some(b'|') => behind_attributes(frame).unwrap_or(frame),
+            _ => frame,
+        };
         match Sent::of(frame) {
             Sent::Message => self.push(holder, frame),
             Sent::Confirmation => {
                 upstream.has_replied = true;
                 upstream.attempts = 0;
-                upstream.home.stats.responses.add(1);
                 let Some(pending) = upstream.queue.pop_front() else {
                     // The server has ended a subscription of itself, as it does when it gives a shard away.
                     return self.abandon(key);
                 };
+                // All that confirm one command are one reply.
+                let goes_on = upstream.queue.front().is_some_and(|next| next.sequence == pending.sequence);
+                upstream.home.stats.responses.add(u64::from(!goes_on));
                 upstream.answered = pending.end;
                 upstream.in_flight.release(&mut self.buffers, pending.end);
                 self.confirmed(holder);
@@ -367,6 +385,7 @@ impl Engine {
             return self.end_session(key);
         }
         touch(&mut session.touched, &mut self.touched_sessions, key);
+        self.charge_unasked(key, frame.len());
     }
 
     /// Appends the messages that have waited to what is sent, if nothing is in their way.

@@ -7,13 +7,14 @@
 
 use std::sync::Arc;
 
+use super::admission::charge_the_rest;
 use super::{Engine, Pool, Pools};
 use crate::arena::Key;
 use crate::failure::Failure;
 use crate::gather::AnsweredIn;
 use crate::health::Health;
 use crate::server_auth::ServerAuth;
-use crate::session::{Hold, Phase as SessionPhase};
+use crate::session::{Hold, NO_POOL, Phase as SessionPhase};
 use crate::settings::PoolSettings;
 use crate::tls::ServerTls;
 use crate::upstream::{Home, Usage};
@@ -33,6 +34,9 @@ impl Engine {
             .iter()
             .map(|old| self.pools.iter().position(|pool| pool.settings.pool.name == old.settings.pool.name))
             .collect();
+        for key in self.sessions.keys() {
+            self.carry_pool(key, &before, &successor);
+        }
         for (old, successor) in before.iter_mut().zip(&successor) {
             if let Some(index) = *successor {
                 self.pools[index].slow_log = std::mem::take(&mut old.slow_log);
@@ -48,13 +52,25 @@ impl Engine {
                 self.retire(key);
             }
         }
-        self.carry_held(&mut before, &successor);
+        let predecessor = |index: usize| successor.iter().position(|&now| now == Some(index));
+        self.carry_held(&before, predecessor);
         self.retire_unshared();
-        self.carry_access(&before, &successor);
+        self.carry_access(&before, predecessor);
         for key in self.sessions.keys() {
-            self.carry_session(key, &successor);
+            self.carry_session(key);
         }
         Ok(())
+    }
+
+    /// Has a session follow its pool, before anything else looks at it: whatever ends a request or a session from now on finds
+    /// the pool as it is numbered now, or none. What was used is charged to the pool and the user that it was used under.
+    fn carry_pool(&mut self, key: Key, before: &[Pool], successor: &[Option<usize>]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(old) = before.get(session.pool) {
+            charge_the_rest(session, &old.settings.access, self.now);
+        }
+        session.pool = successor.get(session.pool).copied().flatten().unwrap_or(NO_POOL);
+        session.answered_in = AnsweredIn::default();
     }
 
     /// Hands the upstreams that the pool at `index` can go on using over to it; the others stay in `old`.
@@ -83,13 +99,11 @@ impl Engine {
         }
     }
 
-    fn carry_session(&mut self, key: Key, successor: &[Option<usize>]) {
+    fn carry_session(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        match successor.get(session.pool).copied().flatten() {
-            Some(index) => {
-                let settings = &self.pools[index].settings;
-                session.pool = index;
-                session.answered_in = AnsweredIn::default();
+        match self.pools.get(session.pool) {
+            Some(pool) => {
+                let settings = &pool.settings;
                 session.lane = (session.id / self.id_step % u64::from(settings.server_connections)) as u16;
                 // Whoever waited for an upstream may find another one, but nobody before all replies are in. A large request
                 // ends where it was begun, and nothing follows it before it is answered.
@@ -101,7 +115,9 @@ impl Engine {
                 }
             }
             None => {
-                session.phase = SessionPhase::Draining;
+                if session.phase == SessionPhase::Open {
+                    session.phase = SessionPhase::Draining;
+                }
                 self.finish_if_drained(key);
             }
         }

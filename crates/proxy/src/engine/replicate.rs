@@ -18,6 +18,7 @@
 use shoal_resp::command::{Command, Flags, Group, lookup_sub};
 use shoal_resp::encode;
 
+use super::reply::note_idle;
 use super::request::{Request, Taken};
 use super::{Engine, touch};
 use crate::arena::Key;
@@ -47,10 +48,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let is_idle = session.outstanding() == 0;
         session.writing &= !is_idle;
+        // Before it changes lanes its reads must be answered: on the other lane the write could be executed first.
         if writes && !session.writing && !is_idle {
             return Taken::NotYet(Hold::Barrier);
         }
         session.writing |= writes;
+        // Its reads follow its writes there as long as one is outstanding, or they could be executed first.
         let lane = match session.writing {
             true => {
                 let first = self.pools[request.pool].settings.server_connections;
@@ -125,12 +128,16 @@ impl Engine {
             encode::command(out, &[b"PING"]);
             let length = out.len() - before;
             upstream.queued_ours(last.session, last.sequence, length, self.now);
+            upstream.home.stats.requests.add(1);
+            upstream.home.stats.request_bytes.add(length as u64);
         }
         let out = upstream.output.tail();
         let before = out.len();
         encode::command(out, &[b"WAIT", replicas.to_string().as_bytes(), timeout.to_string().as_bytes()]);
         let length = out.len() - before;
         upstream.queued_wait(replicas, length, self.now);
+        upstream.home.stats.requests.add(1);
+        upstream.home.stats.request_bytes.add(length as u64);
         upstream.home.stats.waits.add(1);
         let timeout = upstream.home.settings.timeout;
         self.note_deadline(timeout);
@@ -271,8 +278,8 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(pending.session) else { return };
         match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
             Delivered::Taken => {
-                if last && session.outstanding() == 0 {
-                    self.pools[session.pool].crowd.answered(&mut session.answered_in);
+                if last {
+                    note_idle(&mut self.pools, session);
                 }
                 self.reply_taken(pending.session);
             }

@@ -1,12 +1,13 @@
 //! The way back: bytes of a server become replies of sessions.
 
-use shoal_resp::delimiter::Fed;
+use shoal_resp::delimiter::{ATTRIBUTED, Fed};
+use shoal_resp::elements::behind_attributes;
 
-use super::{Engine, touch};
+use super::{Engine, Pool, touch};
 use crate::arena::Key;
 use crate::failure::Failure;
-use crate::join::JoinId;
-use crate::session::{Delivered, Place, Protocol};
+use crate::join::{JoinId, JoinKind};
+use crate::session::{Delivered, Place, Protocol, Session};
 use crate::settings::Dialect;
 use crate::upstream::{Due, Phase, Usage};
 
@@ -16,9 +17,15 @@ const LARGE_REPLY_MIN: u64 = 64 * 1024;
 /// An answer to AUTH, HELLO or SELECT that is longer than this is none.
 const GREETED_MAX: usize = 16 * 1024;
 
+/// Bytes of attributes before a reply, above which the upstream fails: they are collected until it is known what they describe.
+const ATTRIBUTES_MAX: usize = 64 * 1024;
+
 /// What a frame of a server's is.
 enum Kind {
     Reply,
+    /// A reply that begins with these bytes, with its attributes or without.
+    Attributed(Vec<u8>),
+    /// Nothing of it, or not yet, is for whoever waits for a reply.
     Push,
     /// The upstream has failed by it.
     Wrong,
@@ -29,14 +36,15 @@ impl Engine {
     pub fn handle_upstream_bytes(&mut self, key: Key, bytes: &[u8]) {
         let mut rest = bytes;
         let mut replies = 0;
+        let mut attributed;
         while !rest.is_empty() {
             let Some(upstream) = self.upstreams.get_mut(key) else { return };
             if upstream.usage == Usage::Subscribed {
                 return self.handle_subscribed_bytes(key, rest);
             }
             upstream.heard_at = self.now;
-            let begun_as = upstream.delimiter.kind();
-            let (piece, last, kind) = match upstream.delimiter.feed(rest) {
+            let mut begun_as = upstream.delimiter.kind();
+            let (mut piece, last, kind) = match upstream.delimiter.feed(rest) {
                 Ok(Fed::Frame { len, kind }) => (&rest[..len], true, kind),
                 Ok(Fed::Partial) => (rest, false, upstream.delimiter.kind()),
                 Err(error) => {
@@ -52,10 +60,16 @@ impl Engine {
                 b'+' | b':' | b'$' | b'*' => upstream,
                 _ => match (self.look_at_kind(key, kind, begun_as, piece), self.upstreams.get_mut(key)) {
                     (Kind::Reply, Some(upstream)) => upstream,
+                    (Kind::Attributed(whole), Some(upstream)) => {
+                        attributed = whole;
+                        (piece, begun_as) = (&attributed, 0);
+                        upstream
+                    }
                     (Kind::Push, _) => continue,
                     _ => return,
                 },
             };
+            let kind = kind & !ATTRIBUTED;
             match upstream.phase {
                 Phase::Ready => {}
                 Phase::Greeting(_) => {
@@ -110,9 +124,7 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(pending.session) else { continue };
             match session.deliver(&mut self.buffers, pending.sequence, piece, last) {
                 Delivered::Taken => {
-                    if session.outstanding() == 0 {
-                        self.pools[session.pool].crowd.answered(&mut session.answered_in);
-                    }
+                    note_idle(&mut self.pools, session);
                     touch(&mut session.touched, &mut self.touched_sessions, pending.session);
                     if session.hold.is_some() && session.hold_is_over() {
                         self.resumable.push_back(pending.session);
@@ -151,28 +163,67 @@ impl Engine {
 
     /// Looks at what is not among the commonest replies: errors, and what RESP3 alone has.
     fn look_at_kind(&mut self, key: Key, kind: u8, begun_as: u8, piece: &[u8]) -> Kind {
+        if kind == b'|' || kind & ATTRIBUTED != 0 && matches!(begun_as, 0 | b'|') {
+            return self.look_behind_attributes(key, kind, begun_as, piece);
+        }
         let Some(upstream) = self.upstreams.get(key) else { return Kind::Wrong };
-        let wrong = match kind {
+        let wrong = match kind & !ATTRIBUTED {
             b'-' => {
                 if piece.starts_with(b"-READONLY") {
                     self.doubt(key); // it was made a replica under us
                 }
                 return Kind::Reply;
             }
-            _ if upstream.protocol == Protocol::Resp2 => {
+            b'+' | b':' | b'$' | b'*' => return Kind::Reply,
+            kind if upstream.protocol == Protocol::Resp2 => {
                 format!("'{}' where RESP2 is spoken", char::from(kind).escape_default())
             }
-            // The attribute was taken for that of a reply, and passed on.
-            b'>' if begun_as == b'|' => "an attribute of a push".to_owned(),
             b'>' if upstream.usage == Usage::Tracking => {
                 self.handle_tracked_push(key, piece);
                 return Kind::Push;
             }
-            b'>' => return Kind::Push, // nobody here subscribes or tracks, so a push is for nobody
+            b'>' => return Kind::Push, // nobody subscribes or tracks by this upstream, so a push on it is for nobody
             _ => return Kind::Reply,
         };
         self.handle_upstream_failed(key, &Failure::Garbage(wrong));
         Kind::Wrong
+    }
+
+    /// Takes a piece that begins with an attribute or ends one. A client of RESP3 is given the attributes of what it is given; they
+    /// are dropped where RESP2 is spoken, and where a reply is not given as it came: a part of a joined one, an answer to us.
+    #[cold]
+    fn look_behind_attributes(&mut self, key: Key, kind: u8, begun_as: u8, piece: &[u8]) -> Kind {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Kind::Wrong };
+        if begun_as == 0 {
+            upstream.attributes.clear();
+        }
+        if upstream.attributes.len() > ATTRIBUTES_MAX {
+            let what = format!("attributes of more than {ATTRIBUTES_MAX} bytes");
+            self.handle_upstream_failed(key, &Failure::Garbage(what));
+            return Kind::Wrong;
+        }
+        upstream.attributes.extend_from_slice(piece);
+        if kind == b'|' {
+            return Kind::Push; // what they describe is still to come
+        }
+        let whole = std::mem::take(&mut upstream.attributes);
+        let Ok(behind) = behind_attributes(&whole) else {
+            self.handle_upstream_failed(key, &Failure::Garbage("an attribute that is none".to_owned()));
+            return Kind::Wrong;
+        };
+        let pending = upstream.queue.front().filter(|_| upstream.phase == Phase::Ready);
+        let is_given = upstream.protocol == Protocol::Resp3
+            && pending.is_some_and(|pending| {
+                let session = self.sessions.get(pending.session);
+                let place = session.map(|session| session.place(pending.sequence));
+                pending.due == Due::AtOnce && matches!(place, Some(Place::Front { .. } | Place::Behind))
+            });
+        // The same frame as if it stood there without: what begins it has been seen.
+        match self.look_at_kind(key, kind & !ATTRIBUTED, 0, behind) {
+            Kind::Reply if is_given => Kind::Attributed(whole),
+            Kind::Reply => Kind::Attributed(behind.to_vec()),
+            other => other,
+        }
     }
 
     /// The server has answered a large request by its first words, and takes no more of it.
@@ -252,7 +303,10 @@ impl Engine {
 
     /// All parts of `join` are answered.
     pub(super) fn close_join(&mut self, join: JoinId) {
-        if self.joins.get_mut(join).again.is_some() && self.call_again(join) {
+        let entry = self.joins.get_mut(join);
+        if entry.kind == JoinKind::Same {
+            self.note_loaded(join);
+        } else if entry.again.is_some() && self.call_again(join) {
             return;
         }
         let mut reply = crate::buffer::Buffer::default();
@@ -263,12 +317,20 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(owner) {
             session.joining(held, 0);
             session.joined(&mut self.buffers, sequence, &out);
-            if session.outstanding() == 0 {
-                self.pools[session.pool].crowd.answered(&mut session.answered_in);
-            }
+            note_idle(&mut self.pools, session);
             self.reply_taken(owner);
         }
         *reply.tail() = out;
         self.buffers.release(reply);
+    }
+}
+
+/// Notes that `session` was answered: if that was all, it could ask next. A session whose pool is gone never does.
+#[inline]
+pub(super) fn note_idle(pools: &mut [Pool], session: &mut Session) {
+    if session.outstanding() == 0
+        && let Some(pool) = pools.get_mut(session.pool)
+    {
+        pool.crowd.answered(&mut session.answered_in);
     }
 }

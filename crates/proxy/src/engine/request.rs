@@ -14,7 +14,6 @@ use crate::local::{self, About, Local};
 use crate::policy::{ANYWHERE_KEY, Policy};
 use crate::session::{Hold, Phase, Protocol, Unfinished};
 use crate::settings::Dialect;
-use crate::upstream;
 
 const TOO_LONG_TO_COLLECT: &str = "ERR Protocol error: the request cannot be routed by its first words, and is longer than \
                                    the 64 MiB that the proxy collects of such";
@@ -127,26 +126,12 @@ impl Engine {
                 (progress, args) = (unfinished.progress, unfinished.args);
             }
             match resume_request(rest, limits, &mut progress, &mut args) {
-                Ok(Parsed::Request { len, inline: false }) => {
-                    match self.take_request(key, &rest[..len], &args) {
-                        Taken::Yes => {
-                            at += len;
-                            self.pools[pool].counts.pool.requests.add(1);
-                        }
-                        Taken::NotYet(hold) => {
-                            self.hold_back(key, hold);
-                            break;
-                        }
-                        Taken::Last(hold) => {
-                            at += len;
-                            self.pools[pool].counts.pool.requests.add(1);
-                            self.hold(key, hold);
-                            break;
-                        }
-                    }
-                }
-                Ok(Parsed::Request { len, inline: true }) => {
-                    match self.take_inline(key, &rest[..len], &mut args) {
+                Ok(Parsed::Request { len, inline }) => {
+                    let taken = match inline {
+                        false => self.take_request(key, &rest[..len], &args),
+                        true => self.take_inline(key, &rest[..len], &mut args),
+                    };
+                    match taken {
                         Taken::Yes => {
                             at += len;
                             self.pools[pool].counts.pool.requests.add(1);
@@ -332,13 +317,7 @@ impl Engine {
     pub(super) fn detoured(&mut self, request: Request<'_>, detoured: &Detoured) -> Taken {
         match *detoured {
             Detoured::Held => Taken::NotYet(Hold::Returning),
-            Detoured::Forgotten(shard) => {
-                let mut error = Vec::new();
-                Failure::Unremembered.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                self.pools[request.pool].counts.pool.forward_error.add(1);
-                self.answer(request.session, &error);
-                Taken::Yes
-            }
+            Detoured::Forgotten(shard) => self.refuse_for(request, &Failure::Unremembered, shard),
         }
     }
 
@@ -348,6 +327,21 @@ impl Engine {
         }
         self.fail_transaction(request.session);
         self.spend_caching(request.session);
+        Taken::Yes
+    }
+
+    /// Refuses a request because of `failure`, of `shard` where one is to blame.
+    #[cold]
+    pub(super) fn refuse_for(
+        &mut self,
+        request: Request<'_>,
+        failure: &Failure,
+        shard: impl Into<Option<usize>>,
+    ) -> Taken {
+        let mut error = Vec::new();
+        failure.write(&mut error, &self.pools[request.pool].settings, shard.into());
+        self.pools[request.pool].counts.pool.forward_error.add(1);
+        self.answer(request.session, &error);
         Taken::Yes
     }
 
@@ -366,6 +360,8 @@ impl Engine {
         }
         if local == Local::Reset {
             self.leave_modes(request.session);
+        } else if local == Local::Hello {
+            self.with_messages(request.session); // what waited is worded as it was until now
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
         let settings = &self.pools[request.pool].settings;
@@ -405,13 +401,9 @@ impl Engine {
 
     #[cold]
     pub(super) fn refuse_unroutable(&mut self, request: Request<'_>, route: &Route) -> Taken {
-        let mut error = Vec::new();
-        match route {
-            Route::BadKey(why) => encode::error(&mut error, &format!("ERR {why}")),
-            _ => Failure::AllEjected.write(&mut error, &self.pools[request.pool].settings, None),
-        }
+        let Route::BadKey(why) = route else { return self.refuse_for(request, &Failure::AllEjected, None) };
         self.pools[request.pool].counts.pool.forward_error.add(1);
-        self.answer(request.session, &error);
+        self.answer_error(request.session, &format!("ERR {why}"));
         Taken::Yes
     }
 
@@ -420,24 +412,14 @@ impl Engine {
     pub(super) fn forward(&mut self, request: Request<'_>, shard: usize) -> Taken {
         let key = match self.upstream(request.pool, shard, request.protocol, request.lane) {
             Ok(key) => key,
-            Err(failure) => {
-                let mut error = Vec::new();
-                failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                self.pools[request.pool].counts.pool.forward_error.add(1);
-                self.answer(request.session, &error);
-                return Taken::Yes;
-            }
+            Err(failure) => return self.refuse_for(request, &failure, shard),
         };
         let Some(upstream) = self.upstreams.get_mut(key) else { return Taken::Yes };
-        // Those who wait go first.
-        if upstream.output.len() >= upstream::OUTPUT_MAX || !upstream.holding.is_empty() {
+        if upstream.is_full() {
             return Taken::NotYet(Hold::Upstream(key));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        if session.outstanding() == 0 {
-            self.pools[request.pool].crowd.asks(&mut session.answered_in);
-        }
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         self.buffers.append(&mut upstream.output, request.raw);
         upstream.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
         touch(&mut upstream.touched, &mut self.touched_upstreams, key);

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use shoal_resp::encode;
 
-use super::switch::add_fate;
 use super::{Action, Engine, touch};
 use crate::arena::Key;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_fate};
 use crate::server_auth::Tries;
 use crate::session::{Delivered, Protocol};
 use crate::settings::Dialect;
@@ -154,8 +153,7 @@ impl Engine {
         let fruitless = !upstream.has_replied;
         let was_opening = matches!(upstream.phase, Phase::Connecting | Phase::Greeting(_));
         let opened_at = upstream.opened_at.as_micros();
-        let sent = upstream.sent_bytes();
-        let is_watch = upstream.usage == Usage::Watching;
+        let sent = upstream.was_sent();
         let kept = upstream.replication.end();
         let waiting = upstream.reset(&mut self.buffers);
         let holding = std::mem::take(&mut upstream.holding);
@@ -195,12 +193,12 @@ impl Engine {
         let is_followed = settings.followed(home.shard).is_some();
         self.fail_unreplicated(&home, &Vec::from(kept), &error);
         for (nth, pending) in waiting.iter().enumerate() {
-            if !pending.is_forsaken() && pending.is_exec() && !is_watch {
-                self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
-            } else if pending.is_forsaken() {
+            if pending.is_forsaken() {
                 continue;
+            } else if pending.is_exec() {
+                self.fail_exec(pending, &error, pending.end <= sent, begun && nth == 0);
             } else if is_followed {
-                let error = add_fate(&error, pending.end <= sent);
+                let error = with_fate(&error, "request", pending.end <= sent);
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
             } else {
                 self.fail_request(pending.session, pending.sequence, pending.part, &error, begun && nth == 0);
@@ -224,8 +222,7 @@ impl Engine {
 
     /// Answers EXEC with `error`; `sent` says whether the server may have got it.
     pub(super) fn fail_exec(&mut self, exec: &Pending, error: &[u8], sent: bool, begun: bool) {
-        let mut error = error.to_vec();
-        super::transaction::add_fate(&mut error, sent);
+        let error = with_fate(error, "transaction", sent);
         self.fail_request(exec.session, exec.sequence, exec.part, &error, begun);
     }
 

@@ -9,7 +9,6 @@ use super::{Engine, touch};
 use crate::arena::Key;
 use crate::join::JoinKind;
 use crate::session::Hold;
-use crate::upstream;
 
 /// The number of words and the name of a part take fewer bytes than this.
 const HEAD_MAX: usize = 64;
@@ -90,11 +89,8 @@ impl Engine {
             return Taken::NotYet(Hold::Upstream(full));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
-        if session.outstanding() == 0 {
-            self.pools[request.pool].crowd.asks(&mut session.answered_in);
-        }
         let id = self.joins.open(kind, request.session);
-        let sequence = session.expect_parts(id);
+        let sequence = session.expect_parts(id, &mut self.pools[request.pool].crowd);
         let join = self.joins.get_mut(id);
         join.sequence = sequence;
         join.part_of_key.resize(splitting.homes.len(), 0);
@@ -168,9 +164,7 @@ impl Engine {
     fn full_upstream(&mut self, request: Request<'_>, splitting: &Splitting) -> Option<Key> {
         splitting.used.iter().find_map(|&(shard, _)| {
             let key = self.upstream(request.pool, shard, request.protocol, request.lane).ok()?;
-            let upstream = self.upstreams.get(key)?;
-            let is_full = upstream.output.len() >= upstream::OUTPUT_MAX || !upstream.holding.is_empty();
-            is_full.then_some(key)
+            self.upstreams.get(key)?.is_full().then_some(key)
         })
     }
 }

@@ -5,11 +5,12 @@
 //! it can be routed, and is collected up to [`COLLECTED_MAX`].
 
 use shoal_resp::command;
-use shoal_resp::delimiter::{Delimiter, Fed};
+use shoal_resp::delimiter::Fed;
 use shoal_resp::encode;
 use shoal_topology::Route;
 
 use super::Engine;
+use super::admission::{ERROR_FRAME, Objection};
 use super::dedicated::Denied;
 use super::detour::Detoured;
 use super::replicate::may_write;
@@ -69,8 +70,13 @@ impl Engine {
             if !Engine::is_known_by_first_words(command, policy) {
                 return Begun::No;
             }
-            if let Some(error) = self.objects_to(request, command, policy) {
-                return self.drop_behind_error(request.session, &error);
+            if let Some(Objection { error, is_over }) = self.objects_to(request, command, policy) {
+                let begun = self.drop_behind_error(request.session, &error);
+                if is_over {
+                    self.forgive(request.session, error.len() + ERROR_FRAME);
+                    self.forgive_stream(request.session);
+                }
+                return begun;
             }
         }
         if outstanding > 0 {
@@ -99,8 +105,8 @@ impl Engine {
             Err(Denied::Failed(failure)) => return self.drop_behind_failure(request, &failure, Some(shard)),
         };
         let Some(session) = self.sessions.get_mut(request.session) else { return Begun::Yes };
-        let sequence = session.expect_reply();
-        session.stream = Some(Box::new(Stream { delimiter: Delimiter::new(), upstream: Some(upstream) }));
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
+        session.stream = Some(Box::new(Stream { upstream: Some(upstream), ..Stream::dropped() }));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
             let kept = self.pools[request.pool].replicates && may_write(command);
             let asked = Asked { group: command.group, kept };
@@ -117,10 +123,7 @@ impl Engine {
         failure: &Failure,
         shard: Option<usize>,
     ) -> Begun {
-        let mut error = Vec::new();
-        failure.write(&mut error, &self.pools[request.pool].settings, shard);
-        self.pools[request.pool].counts.pool.forward_error.add(1);
-        self.answer(request.session, &error);
+        self.refuse_for(request, failure, shard);
         self.drop_the_rest(request.session)
     }
 
@@ -131,16 +134,23 @@ impl Engine {
 
     fn drop_the_rest(&mut self, key: Key) -> Begun {
         if let Some(session) = self.sessions.get_mut(key) {
-            session.stream = Some(Box::new(Stream { delimiter: Delimiter::new(), upstream: None }));
+            session.stream = Some(Box::new(Stream::dropped()));
         }
         Begun::Yes
+    }
+
+    /// What comes of the large request of `key`, which was refused by a limit, is not charged.
+    fn forgive_stream(&mut self, key: Key) {
+        if let Some(stream) = self.sessions.get_mut(key).and_then(|session| session.stream.as_deref_mut()) {
+            stream.forgiven = true;
+        }
     }
 
     /// Passes on what has arrived of the large request of `key`; how many of the bytes belong to it.
     pub(super) fn stream_on(&mut self, key: Key, bytes: &[u8]) -> usize {
         let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
         let Some(stream) = &mut session.stream else { return 0 };
-        let upstream = stream.upstream;
+        let (upstream, forgiven) = (stream.upstream, stream.forgiven);
         let (length, ended) = match stream.delimiter.feed(bytes) {
             Ok(Fed::Frame { len, .. }) => (len, true),
             Ok(Fed::Partial) => (bytes.len(), false),
@@ -151,6 +161,9 @@ impl Engine {
         };
         if ended {
             session.stream = None;
+        }
+        if forgiven {
+            self.forgive(key, length);
         }
         let Some(upstream) = upstream else { return length };
         self.extend_request(upstream, &bytes[..length], ended);

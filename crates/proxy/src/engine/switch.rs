@@ -40,14 +40,17 @@ impl Engine {
         for key in self.upstreams.keys() {
             let Some(upstream) = self.upstreams.get_mut(key) else { continue };
             let of_shard = upstream.is_of(settings, shard);
-            if Arc::ptr_eq(&upstream.home.settings, &before) {
+            let is_current = Arc::ptr_eq(&upstream.home.settings, &before);
+            // It was opened since nobody is sent to: there is no connection to cut.
+            let waits = is_current && upstream.awaits_primary();
+            if is_current {
                 upstream.home.settings = settings.clone();
             }
             match primary {
                 _ if !of_shard => {}
                 Primary::Unknown => self.handle_upstream_failed(key, &Failure::NoPrimary),
                 Primary::Switching | Primary::Known => {
-                    if is_new {
+                    if is_new && !waits {
                         self.cut_off(key);
                     }
                     self.lead_on(key, primary);
@@ -124,14 +127,4 @@ impl Upstream {
             && own.is_some()
             && own == settings.pool.shards.get(shard).map(|shard| &shard.name)
     }
-}
-
-/// Adds to `error`, why a request was not answered, whether it may have been executed.
-pub(super) fn add_fate(error: &[u8], may_be_executed: bool) -> Vec<u8> {
-    let mut error = error.strip_suffix(b"\r\n").unwrap_or(error).to_vec();
-    error.extend_from_slice(match may_be_executed {
-        true => b"; whether the request was executed is not known\r\n",
-        false => b"; the request was not executed\r\n",
-    });
-    error
 }

@@ -7,24 +7,21 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use shoal_hashkit::Random;
-use shoal_resp::delimiter::{Delimiter, Fed};
 use shoal_resp::encode;
-use shoal_resp::request::{Parsed, RequestLimits, parse_request};
-use shoal_topology::{Distribution, Endpoint, Mode, Pool as TopologyPool, Shard, ShardState};
 
 use super::{Action, Engine, Parts, Pools, SessionEnd};
 use crate::arena::Key;
 use crate::failure::Failure;
+use crate::fixture::{self, shard_at, take_reply, take_request};
 use crate::health::Health;
 use crate::seeds::seeds;
 use crate::session::OWED_MAX;
-use crate::settings::{
-    Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings, SlowLogSettings,
-};
+use crate::settings::{Dialect, Durability, EjectedKeys, Ejection, MultiKey, PoolSettings, SlowLogSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
 mod admission;
+mod attributes;
 mod blocking;
 mod cases;
 mod detour;
@@ -32,7 +29,9 @@ mod fan_out;
 mod inside;
 mod large;
 mod leaving;
+mod muted;
 mod pubsub;
+mod removed;
 mod replicated;
 mod switch;
 mod tracking;
@@ -42,47 +41,7 @@ const SHARDS: usize = 3;
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 fn settings(dialect: Dialect) -> PoolSettings {
-    let shard = |index: usize| Shard {
-        name: format!("s{index}"),
-        weight: 1,
-        primary: format!("127.0.0.1:{}", 7000 + index).parse().unwrap(),
-        replicas: Vec::new(),
-        state: ShardState::Up,
-    };
-    PoolSettings {
-        tls: None,
-        server_tls: None,
-        pool: TopologyPool {
-            name: "alpha".into(),
-            mode: Mode::Cache,
-            hash: Default::default(),
-            char_sign: Default::default(),
-            distribution: Distribution::Ketama,
-            hash_tag: None,
-            shards: (0..SHARDS).map(shard).collect(),
-            credentials: None,
-        },
-        listen: Listen::Tcp { host: "127.0.0.1".into(), port: 1 },
-        backlog: 1,
-        tcp_keepalive: false,
-        timeout: Some(TIMEOUT),
-        access: Default::default(),
-        server_auth: None,
-        database: 0,
-        preconnect: false,
-        server_connections: 2,
-        ejection: None,
-        client_stall_timeout: Duration::from_millis(50),
-        gather: true,
-        slow_log: SlowLogSettings::default(),
-        multi_key: MultiKey::Refuse,
-        durability: Durability::Async,
-        allow_flush: false,
-        pass_admin_commands: false,
-        keyless_scripts: None,
-        dialect,
-        followed: Vec::new(),
-    }
+    PoolSettings { timeout: Some(TIMEOUT), dialect, ..fixture::settings(SHARDS) }
 }
 
 /// One pool, counted from zero.
@@ -378,15 +337,11 @@ impl World {
         let Some(wire) = self.wires.get_mut(&key) else { return };
         let server = &mut self.servers[wire.shard];
         if eager && !server.silent {
-            let mut args = Vec::new();
-            while let Ok(Parsed::Request { len, .. }) =
-                parse_request(&wire.to_server, &RequestLimits::default(), &mut args)
-            {
-                let words: Vec<&[u8]> = args.iter().map(|span| span.of(&wire.to_server)).collect();
+            while let Some(words) = take_request(&mut wire.to_server) {
+                let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 let mut reply = Vec::new();
                 wire.state.execute(server, &words, &mut reply);
                 wire.to_proxy.extend(reply);
-                wire.to_server.drain(..len);
             }
         }
         if !self.engine.wants_upstream_bytes(key) {
@@ -468,11 +423,8 @@ impl World {
     }
 
     fn connect(&mut self, key: Key) {
-        let shard = match self.engine.upstream_endpoint(key) {
-            Some(Endpoint::Tcp { port, .. }) => usize::from(*port) - 7000,
-            Some(Endpoint::Unix { path }) => panic!("{path}"),
-            None => return, // whom it was for is gone
-        };
+        // Whom it was for may be gone.
+        let Some(shard) = self.engine.upstream_endpoint(key).map(shard_at) else { return };
         if self.faults && self.pick(4) == 0 {
             self.engine.handle_upstream_failed(key, &Failure::Refused);
             return;
@@ -484,16 +436,7 @@ impl World {
     /// Takes whole replies off what clients received, and compares them with what they expect.
     fn check(&mut self) {
         for client in &mut self.clients {
-            loop {
-                if client.received.is_empty() {
-                    break;
-                }
-                let Fed::Frame { len, .. } =
-                    Delimiter::new().feed(&client.received).expect("a reply that is RESP")
-                else {
-                    break;
-                };
-                let reply: Vec<u8> = client.received.drain(..len).collect();
+            while let Some(reply) = take_reply(&mut client.received) {
                 match client.expected.pop_front().expect("no reply without a request") {
                     Expected::Anything => {}
                     Expected::Exactly(expected) => assert_eq!(

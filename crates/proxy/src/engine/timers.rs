@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use crate::settings::Dialect;
 use crate::time::Time;
-use crate::upstream::{Due, Phase, Upstream};
+use crate::upstream::{Due, Phase, Upstream, Usage};
 
 /// How often unused memory goes back.
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
@@ -92,7 +92,7 @@ impl Engine {
                 || upstream.phase != Phase::Ready
                 || front.due == Due::Wait; // the server takes nothing else of this connection before it answers
             // A subscriber that was told of a failure must not get messages of that channel all the same.
-            let is_subscribed = upstream.usage == crate::upstream::Usage::Subscribed;
+            let is_subscribed = upstream.usage == Usage::Subscribed;
             match upstream.home.settings.dialect {
                 Dialect::Shoal if !silent && !is_subscribed => self.expire_alone(key, timeout),
                 _ => self.handle_upstream_failed(key, &Failure::TimedOut),
@@ -106,7 +106,6 @@ impl Engine {
         self.note_failing(key, self.now - timeout, begun, &Failure::TimedOut);
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let home = upstream.home.clone();
-        let is_watch = upstream.usage == crate::upstream::Usage::Watching;
         let mut late = Vec::new();
         for (nth, pending) in upstream.queue.iter_mut().enumerate() {
             if pending.queued_at + timeout > self.now {
@@ -127,11 +126,16 @@ impl Engine {
         let mut error = Vec::new();
         Failure::TimedOut.write(&mut error, &home.settings, Some(home.shard));
         for pending in late {
-            if pending.is_exec() && !is_watch {
+            if pending.is_exec() {
                 self.fail_exec(&pending, &error, true, false);
                 continue;
             }
             self.fail_request(pending.session, pending.sequence, pending.part, &error, false);
+        }
+        // On a shared one the next request finds out whether the server has fallen silent. Nobody asks on these any more.
+        let usage = self.upstreams.get(key).map(|upstream| upstream.usage);
+        if let Some(Usage::Dedicated | Usage::Blocking | Usage::Retired) = usage {
+            self.close_if_unwanted(key);
         }
     }
 

@@ -83,6 +83,9 @@ impl Engine {
             None => {
                 let Some(mode) = self.mode(request.session) else { return Taken::Yes };
                 mode.tracking = Some(Box::new(Tracking::new(options)));
+                // What EXEC would read there would not be tracked; it says that the watch is lost.
+                let watching = mode.watch.as_mut().and_then(|watch| watch.upstream.take());
+                watching.into_iter().for_each(|upstream| self.let_go(upstream));
             }
         }
         if broadcasts {
@@ -108,12 +111,8 @@ impl Engine {
                 break; // it has them
             }
             if let Err(failure) = self.open_own(request.session, request.pool, shard) {
-                let mut error = Vec::new();
-                failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                self.pools[request.pool].counts.pool.forward_error.add(1);
                 self.end_tracking(request.session);
-                self.answer(request.session, &error);
-                return Taken::Yes;
+                return self.refuse_for(request, &failure, shard);
             }
         }
         // What is answered behind the greeting says that the greeting was.
@@ -133,6 +132,9 @@ impl Engine {
         policy: Policy,
     ) -> Option<Taken> {
         self.tracking(request.session)?;
+        if self.pools[request.pool].replicates {
+            return None; // its writes must not go out without a WAIT, whatever let it track
+        }
         if self.pools[request.pool].detour.is_active()
             && let Some(detoured) =
                 self.detour(request.session, request.pool, request.raw, request.args, command, policy)
@@ -222,6 +224,8 @@ impl Engine {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return };
         self.buffers.append(&mut entry.output, command);
         entry.queued_ours(session, next, command.len(), self.now);
+        entry.home.stats.requests.add(1);
+        entry.home.stats.request_bytes.add(command.len() as u64);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
     }
 
@@ -252,7 +256,11 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let Some(holder) = upstream.holder else { return };
         if upstream.frame.len() + piece.len() > UNSENT_MAX {
-            return self.abandon(key); // as if it were lost
+            let what = format!(
+                "an invalidation of more than {} MiB has ended the connection; ask again",
+                UNSENT_MAX / (1024 * 1024)
+            );
+            return self.handle_upstream_failed(key, &Failure::Local(what));
         }
         self.buffers.append(&mut upstream.frame, piece);
         if !upstream.delimiter.is_fresh() {
@@ -284,6 +292,7 @@ impl Engine {
             return self.end_session(key);
         }
         touch(&mut session.touched, &mut self.touched_sessions, key);
+        self.charge_unasked(key, frame.len());
     }
 
     /// Appends the invalidations that need not wait any more to what is sent.
@@ -318,8 +327,17 @@ impl Engine {
     /// Other shards own keys of the session's pool now. What it has asked is answered where it was asked, and nothing that it
     /// has read is good any more.
     pub(super) fn void_tracking(&mut self, key: Key) {
+        let broadcasts = self.tracking(key).is_some_and(|tracking| tracking.options.broadcasts);
+        self.end_homes(key, broadcasts);
+    }
+
+    /// The session cannot be tracked any more: it is cut when it has been sent what it is owed.
+    pub(super) fn cut_tracker(&mut self, key: Key) {
+        self.end_homes(key, true);
+    }
+
+    fn end_homes(&mut self, key: Key, cuts: bool) {
         let Some(tracking) = self.tracking(key) else { return };
-        let broadcasts = tracking.options.broadcasts;
         let homes = upstreams(&std::mem::take(&mut tracking.homes));
         let Some(session) = self.sessions.get_mut(key) else { return };
         let blocked = session.hold == Some(Hold::Blocked);
@@ -334,10 +352,13 @@ impl Engine {
             watch.upstream = None; // EXEC says so
         }
         for upstream in homes {
-            let asked =
-                self.upstreams.get(upstream).and_then(|it| it.queue.iter().find(|it| !it.is_forsaken()));
-            match asked.copied() {
-                Some(asked) if blocked => {
+            let Some(entry) = self.upstreams.get(upstream) else { continue };
+            let asked = entry.queue.iter().find(|it| !it.is_forsaken()).copied();
+            // What is popped already is still passed on. What is coming in may be an invalidation, too, or nobody's.
+            let is_next = entry.queue.front().is_some_and(|front| !front.is_forsaken());
+            let is_answering = is_next && !entry.delimiter.is_fresh() && entry.delimiter.kind() != b'>';
+            match asked {
+                Some(asked) if blocked && !is_answering => {
                     self.let_go(upstream);
                     let mut error = Vec::new();
                     encode::error(&mut error, UNBLOCKED);
@@ -346,7 +367,7 @@ impl Engine {
                 _ => self.retire_own(upstream),
             }
         }
-        if !broadcasts {
+        if !cuts {
             return self.invalidate(key, behind, INVALIDATE_ALL);
         }
         if let Some(session) = self.sessions.get_mut(key)

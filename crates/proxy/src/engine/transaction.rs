@@ -14,6 +14,7 @@
 //! own, so that no read of its overtakes its WATCH.
 
 use shoal_resp::command::{Command, Group, lookup_sub};
+use shoal_resp::encode;
 use shoal_topology::Route;
 
 use super::dedicated::Denied;
@@ -22,12 +23,13 @@ use super::stream::STREAMED_MIN;
 use super::tracking::OWN_LANE;
 use super::{Engine, touch};
 use crate::arena::Key;
+use crate::failure::with_fate;
 use crate::local::{self, Local};
 use crate::mode::{Holding, Mode, TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX, Transaction, Watch};
 use crate::policy::{ANYWHERE_KEY, Policy, Spread};
 use crate::session::Hold;
 use crate::settings::MultiKey;
-use crate::upstream::{self, Asked, Usage};
+use crate::upstream::{Asked, EXEC_PART, Usage};
 
 const ABORTED: &str = "EXECABORT Transaction discarded because of previous errors.";
 
@@ -134,7 +136,7 @@ impl Engine {
         }
         let watched =
             self.mode(request.session).and_then(|mode| mode.watch.as_ref()).map(|watch| watch.shard);
-        let load = shard.and_then(|shard| self.script_to_give(request, command, shard)).unwrap_or_default();
+        let script = shard.and_then(|shard| self.script_to_give(request, command, shard));
         let writes = self.writes(request, command, policy);
         let Some(transaction) = self.transaction(request.session) else { return Taken::Yes };
         let pinned = transaction.shard.or(watched);
@@ -162,7 +164,9 @@ impl Engine {
                 );
             }
             transaction.shard = pinned.or(shard);
-            transaction.add_script(&load);
+            if let Some((name, body)) = script {
+                transaction.add_script(name, body);
+            }
             transaction.commands.extend_from_slice(request.raw);
             transaction.count += 1;
             transaction.writes |= writes;
@@ -364,17 +368,14 @@ impl Engine {
     /// Appends the request to an upstream that the session has to itself.
     pub(super) fn send_alone(&mut self, request: Request<'_>, upstream: Key) {
         let Some(session) = self.sessions.get_mut(request.session) else { return };
-        let Some(entry) = self.upstreams.get_mut(upstream) else { return };
-        let sequence = session.expect_reply();
-        self.buffers.append(&mut entry.output, request.raw);
-        entry.queued(request.session, sequence, 0, self.asked, request.raw.len(), self.now);
-        touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
-        entry.home.stats.requests.add(1);
-        entry.home.stats.request_bytes.add(request.raw.len() as u64);
-        let timeout = self.pools[request.pool].settings.timeout;
-        self.note_deadline(timeout);
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
+        self.append(upstream, (request.session, sequence, 0), self.asked, request.raw);
     }
 
+    /// EXEC. What aborts it is looked at first, since it concerns no server. Then comes all that it may have to wait for, in an
+    /// order that must hold: the gate, or the block would go to where its keys are about to leave; then what the session is
+    /// owed, or the block would overtake it on another upstream; then that upstream, which nobody takes to wait with it. Until
+    /// then the transaction stays in the mode, since after a wait the same EXEC comes again.
     fn exec(&mut self, request: Request<'_>) -> Taken {
         let Some(session) = self.sessions.get(request.session) else { return Taken::Yes };
         let (mode, outstanding) = (session.mode.as_deref(), session.outstanding());
@@ -398,11 +399,15 @@ impl Engine {
             return self.abort(request, &error);
         }
         let shard = transaction.shard;
-        let is_large = transaction.commands.len() > STREAMED_MIN && request.lane != OWN_LANE;
+        let bytes = transaction.commands.len() + transaction.script_bytes;
+        let is_large = bytes > STREAMED_MIN && request.lane != OWN_LANE;
         let is_empty = transaction.count == 0;
         let watching = mode.watch.as_ref().map(|watch| watch.upstream);
         let upstream = match watching {
             Some(Some(_)) if outstanding > 0 => return Taken::NotYet(Hold::Barrier),
+            Some(Some(_)) if self.held_at_gate(request.session, request.pool) => {
+                return Taken::NotYet(Hold::Returning);
+            }
             Some(Some(upstream)) if self.speaks(upstream, request) => {
                 if let Some(mode) = self.mode(request.session) {
                     mode.watch = None;
@@ -411,9 +416,10 @@ impl Engine {
                 Ok(upstream)
             }
             Some(_) => {
+                let pool = &self.pools[request.pool].settings.pool.name;
                 let error = format!(
-                    "EXECABORT the connection that watched is gone (its shard of pool {pool} closed it, or HELLO changed the \
-                     version of RESP): nothing was executed, WATCH again"
+                    "EXECABORT the connection that watched is gone (its shard of pool {pool} closed it, HELLO changed the version \
+                     of RESP, or CLIENT TRACKING began or ended): nothing was executed, WATCH again"
                 );
                 return self.abort(request, &error);
             }
@@ -457,10 +463,9 @@ impl Engine {
             Err((failure, shard)) => {
                 let mut error = Vec::new();
                 failure.write(&mut error, &self.pools[request.pool].settings, Some(shard));
-                add_fate(&mut error, false);
                 self.pools[request.pool].counts.pool.forward_error.add(1);
                 self.end_transaction(request.session);
-                self.answer(request.session, &error);
+                self.answer(request.session, &with_fate(&error, "transaction", false));
                 Taken::Yes
             }
         }
@@ -476,10 +481,12 @@ impl Engine {
         self.upstreams.get(upstream).is_some_and(|upstream| upstream.protocol == request.protocol)
     }
 
-    /// Sends MULTI, what was queued, and EXEC, whose reply is the session's; the others are dropped.
+    /// Sends MULTI, what was queued, and EXEC, whose reply is the session's; the others are dropped. Whether the lane has room is
+    /// asked before anything is taken out of the mode, which EXEC needs if it comes again. On an upstream that is not shared
+    /// (`alone`) nothing of the session's may follow before it is answered.
     fn send_block(&mut self, request: Request<'_>, upstream: Key, alone: bool) -> Taken {
         let Some(entry) = self.upstreams.get_mut(upstream) else { return Taken::Yes };
-        if !alone && (entry.output.len() >= upstream::OUTPUT_MAX || !entry.holding.is_empty()) {
+        if !alone && entry.is_full() {
             return Taken::NotYet(Hold::Upstream(upstream));
         }
         let Some(session) = self.sessions.get_mut(request.session) else { return Taken::Yes };
@@ -487,17 +494,24 @@ impl Engine {
         let Some(transaction) = transaction else { return Taken::Yes };
         let tracking = session.mode.as_ref().and_then(|mode| mode.tracking.as_ref());
         let caching = tracking.map(|tracking| tracking.caching_command()).unwrap_or_default();
-        let sequence = session.expect_reply();
+        let sequence = session.expect_reply(&mut self.pools[request.pool].crowd);
         let asked = Asked { group: Group::Transactions, ..self.asked };
         let before = entry.output.len();
-        let Transaction { scripts, commands, .. } = &transaction;
-        for bytes in [&scripts[..], caching, b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
+        let Transaction { shard, scripts, commands, .. } = &transaction;
+        let mut loads = Vec::with_capacity(transaction.script_bytes);
+        for (name, body) in scripts {
+            encode::command(&mut loads, &[b"SCRIPT", b"LOAD", body]);
+            if let Some(shard) = shard.and_then(|shard| u16::try_from(shard).ok()) {
+                self.pools[request.pool].scripts.give(name, shard);
+            }
+        }
+        for bytes in [&loads[..], caching, b"*1\r\n$5\r\nMULTI\r\n", commands, b"*1\r\n$4\r\nEXEC\r\n"] {
             self.buffers.append(&mut entry.output, bytes);
         }
         let length = entry.output.len() - before;
-        let unwanted = transaction.script_count + usize::from(!caching.is_empty()) + 1 + transaction.count;
+        let unwanted = scripts.len() + usize::from(!caching.is_empty()) + 1 + transaction.count;
         entry.queued_unwanted(request.session, sequence, unwanted, self.now);
-        entry.queued(request.session, sequence, 0, asked, length, self.now);
+        entry.queued(request.session, sequence, EXEC_PART, asked, length, self.now);
         touch(&mut entry.touched, &mut self.touched_upstreams, upstream);
         entry.home.stats.requests.add(1 + unwanted as u64);
         entry.home.stats.request_bytes.add(length as u64);
@@ -506,13 +520,4 @@ impl Engine {
         self.tidy_mode(request.session);
         if alone { Taken::Last(Hold::Barrier) } else { Taken::Yes }
     }
-}
-
-/// Adds to `error`, why a transaction was not answered, whether it was executed.
-pub(super) fn add_fate(error: &mut Vec<u8>, may_be_executed: bool) {
-    error.truncate(error.len().saturating_sub(2));
-    error.extend_from_slice(match may_be_executed {
-        true => b"; whether the transaction was executed is not known\r\n",
-        false => b"; the transaction was not executed\r\n",
-    });
 }

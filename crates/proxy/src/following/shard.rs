@@ -25,7 +25,8 @@ pub struct Sentinels {
 pub enum Primary {
     /// Nothing: requests fail by name.
     Unknown,
-    /// It was another one a moment ago: nothing is sent to anybody, and requests wait.
+    /// It was another one a moment ago, or a reload has the shard follow Sentinel: nothing is sent to anybody, and requests
+    /// wait.
     Switching,
     /// It is the shard's `primary`.
     Known,
@@ -49,7 +50,8 @@ pub struct Followed {
     pub sentinels: Arc<Sentinels>,
     /// Whether the shard's `primary` is one.
     pub primary: Primary,
-    /// What there is to show of it.
+    /// What there is to show of it. No other shard has the same: it tells one that was removed from one that was put in its
+    /// place.
     pub status: Arc<Status>,
 }
 
@@ -94,15 +96,19 @@ impl PoolSettings {
         settings
     }
 
-    /// Takes over what `before` knew of the primaries of shards that both have under one name and one `master_name`.
-    pub fn inherit_primaries(&mut self, before: &PoolSettings) {
+    /// Takes over what `before` knew of the primaries of shards that both have under one name and one `master_name`. Requests
+    /// for the others wait until their sentinels have been asked.
+    pub fn inherit_primaries(&mut self, before: Option<&PoolSettings>) {
         for (shard, followed) in self.pool.shards.iter_mut().zip(&mut self.followed) {
             let Some(followed) = followed else { continue };
-            let Some((old, known)) = named(before, &shard.name) else { continue };
-            if known.sentinels.watched_as == followed.sentinels.watched_as {
-                followed.primary = known.primary;
-                followed.status = known.status.clone();
-                shard.primary = old.primary.clone();
+            let known = before.and_then(|before| named(before, &shard.name));
+            match known.filter(|(_, known)| known.sentinels.watched_as == followed.sentinels.watched_as) {
+                Some((old, known)) => {
+                    followed.primary = known.primary;
+                    followed.status = known.status.clone();
+                    shard.primary = old.primary.clone();
+                }
+                None => followed.primary = Primary::Switching,
             }
         }
     }

@@ -181,6 +181,37 @@ fn sentinels_that_were_set_up_anew_are_believed_by_majority_if_the_known_primary
     assert_eq!(script.following.epoch(), 0);
 }
 
+/// Whom it asks now, nothing being answered.
+fn asked(following: &mut Following, now: Time) -> Vec<Whom> {
+    let steps = std::iter::from_fn(|| following.poll(now));
+    steps.filter_map(|step| if let Step::Ask { whom, .. } = step { Some(whom) } else { None }).collect()
+}
+
+#[test]
+fn whoever_was_asked_is_asked_anew_when_a_reload_names_other_sentinels() {
+    let mut script = Script::new([Some((1, 1)); 3], &[1]);
+    script.pass(SECOND).changes();
+    let now = script.now + LOOK_EVERY;
+    let first = Whom::Instance(world::address(1));
+    assert!(asked(&mut script.following, now).contains(&first));
+    // Its answer comes to nobody: the shard has another number now.
+    script.following.replace_sentinels(vec!["s9".to_owned()]);
+    assert_eq!(asked(&mut script.following, now), [Whom::Sentinel(0), first]);
+}
+
+#[test]
+fn requests_that_wait_from_the_beginning_wait_no_longer_than_others() {
+    let mut script = Script::new([None; 3], &[1]);
+    script.following.hold(script.now);
+    assert_eq!(script.pass(HELD_MAX - LOOK_SOON).changes(), []);
+    assert_eq!(script.pass(2 * LOOK_SOON).changes(), [Change::Unknown]);
+    script.words = vec![Some((1, 1)); 3];
+    assert_eq!(script.pass(SECOND).changes(), [to(1)]);
+    let mut script = Script::new([Some((1, 1)); 3], &[1]);
+    script.following.hold(script.now);
+    assert_eq!(script.pass(SECOND).changes(), [to(1)], "found in time");
+}
+
 #[test]
 fn a_hint_is_a_reason_to_look_and_nothing_more() {
     let mut script = Script::new([Some((1, 1)); 3], &[1]);

@@ -19,7 +19,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::log;
 use super::observed::{Current, Observed};
 use super::orders::{Orders, Switch};
-use crate::following::shard::{Sentinels, Status};
+use crate::following::shard::{Primary, Sentinels, Status};
 use crate::following::{Change, Following, Led, Step, Told, Whom};
 use crate::server_auth::ServerAuth;
 use crate::settings::PoolSettings;
@@ -27,9 +27,10 @@ use crate::time::Time;
 use links::{Answered, Links, Target};
 
 mod links;
+mod look_ups;
 pub mod status;
 
-/// How long the thread sleeps at most: a reload shows only in what is observed.
+/// How long the thread sleeps at most.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Doubts that may wait; further ones tell nothing new.
@@ -62,6 +63,11 @@ impl Doubts {
         ring(&self.0.bell);
     }
 
+    /// Has the follower look at what is observed, which is new.
+    pub fn wake(&self) {
+        ring(&self.0.bell);
+    }
+
     fn take(&self) -> Vec<(String, String)> {
         std::mem::take(&mut *self.0.named.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -72,6 +78,14 @@ impl Doubts {
 pub struct Done {
     is_done: Arc<AtomicBool>,
     bell: Arc<OwnedFd>,
+}
+
+impl Done {
+    /// To be dropped by all who have it; what is set then, when `bell` is rung.
+    pub fn awaited(bell: Arc<OwnedFd>) -> (Arc<Done>, Arc<AtomicBool>) {
+        let is_done = Arc::new(AtomicBool::new(false));
+        (Arc::new(Done { is_done: is_done.clone(), bell }), is_done)
+    }
 }
 
 impl Drop for Done {
@@ -91,17 +105,7 @@ fn ring(bell: &OwnedFd) {
 /// # Errors
 /// If the thread cannot be started.
 pub fn start(current: Arc<Current>, orders: Orders, doubts: Doubts, epoch: Instant) -> std::io::Result<()> {
-    let bell = doubts.0.bell.clone();
-    let mut follower = Follower {
-        orders,
-        doubts,
-        epoch,
-        links: Links::new(bell.clone()),
-        shards: BTreeMap::new(),
-        next_shard: 0,
-        bell,
-        seen: None,
-    };
+    let mut follower = Follower::new(orders, doubts, epoch);
     thread::Builder::new()
         .name("follower".to_owned())
         .spawn(move || {
@@ -138,6 +142,13 @@ struct Shard {
 }
 
 impl Follower {
+    fn new(orders: Orders, doubts: Doubts, epoch: Instant) -> Follower {
+        let bell = doubts.0.bell.clone();
+        let links = Links::new(bell.clone());
+        let shards = BTreeMap::new();
+        Follower { orders, doubts, epoch, links, shards, next_shard: 0, bell, seen: None }
+    }
+
     fn now(&self) -> Time {
         Time::from_micros(self.epoch.elapsed().as_micros() as u64)
     }
@@ -148,16 +159,14 @@ impl Follower {
         if self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &observed)) {
             return;
         }
+        let now = self.now();
         let mut left = std::mem::take(&mut self.shards);
         for pool in &observed.pools {
             for (index, followed) in pool.settings.followed.iter().enumerate() {
                 let Some(followed) = followed else { continue };
                 let (pool_name, name) = (&pool.settings.pool.name, &pool.settings.pool.shards[index].name);
-                let known = left.iter().find(|(_, shard)| {
-                    shard.pool == *pool_name
-                        && shard.name == *name
-                        && shard.sentinels.watched_as == followed.sentinels.watched_as
-                });
+                // One that was removed and put back is another one, whose primary no worker was told.
+                let known = left.iter().find(|(_, shard)| Arc::ptr_eq(&shard.status, &followed.status));
                 let known = known.map(|(number, _)| *number).and_then(|number| left.remove_entry(&number));
                 let names = followed.sentinels.endpoints.iter().map(ToString::to_string).collect();
                 let (number, shard) = match known {
@@ -172,13 +181,17 @@ impl Follower {
                         (self.number(), shard)
                     }
                     None => {
+                        let mut following = Following::new(&followed.sentinels.watched_as, names);
+                        if followed.primary == Primary::Switching {
+                            following.hold(now);
+                        }
                         let shard = Shard {
                             pool: pool_name.clone(),
                             name: name.clone(),
                             sentinels: followed.sentinels.clone(),
                             settings: pool.settings.clone(),
                             status: followed.status.clone(),
-                            following: Following::new(&followed.sentinels.watched_as, names),
+                            following,
                             under_way: None,
                         };
                         (self.number(), shard)
@@ -222,7 +235,10 @@ impl Follower {
         let patience = until.since(self.now());
         if let Err(error) = self.links.wait(patience) {
             log::seldom(&format!("cannot wait for sentinels: {error}"));
-            thread::sleep(LOOK_EVERY); // it would fail again at once
+            // It would fail again at once. To wait for the bell alone the kernel needs no memory, and whatever rings ends it.
+            if let Err(error) = self.links.wait_for_bell(LOOK_EVERY) {
+                log::seldom(&format!("cannot wait for news of workers: {error}"));
+            }
         }
         let now = self.now();
         while let Some(Answered { asker, whom, answer }) = self.links.poll_answer() {
@@ -254,6 +270,7 @@ impl Shard {
                 .password
                 .clone()
                 .map(|password| ServerAuth { user: self.sentinels.user.clone(), passwords: vec![password] }),
+            tls: self.settings.sentinel_tls.clone(),
         })
     }
 
@@ -270,9 +287,11 @@ impl Shard {
             Step::Ask { whom, requests, replies } => {
                 let target = match &whom {
                     Whom::Sentinel(index) => self.sentinel_targets().nth(*index),
-                    Whom::Instance(endpoint) => {
-                        Some(Target { endpoint: endpoint.clone(), auth: self.settings.server_auth.clone() })
-                    }
+                    Whom::Instance(endpoint) => Some(Target {
+                        endpoint: endpoint.clone(),
+                        auth: self.settings.server_auth.clone(),
+                        tls: self.settings.server_tls.clone(),
+                    }),
                 };
                 match target {
                     Some(target) => links.ask(target, number, whom, &requests, replies),
@@ -284,11 +303,10 @@ impl Shard {
                     Change::To(_) => {}
                     Change::Stop | Change::Unknown => self.status.set_since(0),
                 }
-                let is_done = Arc::new(AtomicBool::new(false));
-                self.under_way = Some(is_done.clone());
-                let done = Arc::new(Done { is_done, bell: bell.clone() });
-                let (pool, shard) = (self.pool.clone(), self.name.clone());
-                orders.switch(Switch { pool, shard, change, done });
+                let (done, is_done) = Done::awaited(bell.clone());
+                self.under_way = Some(is_done);
+                let (pool, shard, status) = (self.pool.clone(), self.name.clone(), self.status.clone());
+                orders.switch(Switch { pool, shard, status, change, done });
             }
             Step::Tell(told) => self.tell(&told),
         }
@@ -334,9 +352,13 @@ impl Shard {
         status.looks.store(following.looks(), Ordering::Relaxed);
         status.reachable.store(following.reachable() as u32, Ordering::Relaxed);
         status.config_epoch.store(following.epoch(), Ordering::Relaxed);
+        status.set_silent(following.silent().collect());
     }
 }
 
 fn milliseconds(span: Duration) -> String {
     format!("{:.1}", span.as_secs_f64() * 1e3)
 }
+
+#[cfg(test)]
+mod tests;

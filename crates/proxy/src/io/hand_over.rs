@@ -1,7 +1,8 @@
 //! The unix socket over which listening sockets go from one process to the next. What is said over it is
 //! [`crate::hand_over`]'s.
 //!
-//! The socket's file has mode 0600, and whoever connects must be the same user or root: with the sockets go the clients.
+//! The socket's file has mode 0600, and on both sides the other one must be the same user or root: with the sockets go the
+//! clients, and who gives them away could listen on.
 //! The running process serves it in its main loop and never waits for the other one; the next process waits, since it has
 //! nothing else to do yet.
 
@@ -11,6 +12,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Uid;
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
@@ -77,6 +79,11 @@ pub enum Call {
     Yield(Vec<u16>),
     /// It went away, or talks nonsense; this process goes on as if nothing had happened.
     GaveUp,
+}
+
+/// Whether a process of this user may be on the other side.
+fn is_trusted(user: Uid) -> bool {
+    user.is_root() || user == rustix::process::geteuid()
 }
 
 impl Door {
@@ -182,8 +189,7 @@ impl Door {
             since: Instant::now(),
             outgoing: VecDeque::new(),
         };
-        let same_user = peer.uid.is_root() || peer.uid == rustix::process::geteuid();
-        let newcomer = Door::refusal(self.caller.as_ref(), same_user);
+        let newcomer = Door::refusal(self.caller.as_ref(), is_trusted(peer.uid));
         match newcomer {
             None => self.caller = Some(caller),
             Some(why) => {
@@ -285,14 +291,24 @@ impl Arrival {
     /// Asks the process at `path` for its sockets.
     ///
     /// # Errors
-    /// [`Error::NobodyToTakeOverFrom`], [`Error::TakeOverSocket`], [`Error::TakeOver`], [`Error::TakeOverUseless`]. The
-    /// running process goes on in any case.
+    /// [`Error::NobodyToTakeOverFrom`], [`Error::TakeOverSocket`], [`Error::TakeOverStranger`], [`Error::TakeOver`],
+    /// [`Error::TakeOverUseless`]. The running process goes on in any case.
     pub fn ask(path: &str) -> Result<(Arrival, Inherited), Error> {
+        Arrival::ask_one_of(path, is_trusted)
+    }
+
+    /// The same, if the process is one of a user that is trusted.
+    fn ask_one_of(path: &str, is_trusted: impl Fn(Uid) -> bool) -> Result<(Arrival, Inherited), Error> {
         let failed = |fault| Error::TakeOver { path: path.to_owned(), source: fault };
         let stream = connect(path).map_err(|error| match error {
             Errno::NOENT | Errno::CONNREFUSED => Error::NobodyToTakeOverFrom { path: path.to_owned() },
             error => Error::TakeOverSocket { path: path.to_owned(), source: error.into() },
         })?;
+        let peer = sockopt::socket_peercred(&stream)
+            .map_err(|error| Error::TakeOverSocket { path: path.to_owned(), source: error.into() })?;
+        if !is_trusted(peer.uid) {
+            return Err(Error::TakeOverStranger { path: path.to_owned(), user: peer.uid.as_raw() });
+        }
         // A refusal may have come before the question: it is read even if this fails.
         let _ = send(&stream, &Taker::ask(me()), None);
         let (mut taker, mut sockets) = (Taker::default(), Vec::new());
@@ -388,4 +404,23 @@ fn receive(stream: &OwnedFd, piece: &mut [u8], sockets: &mut Vec<OwnedFd>) -> ru
         }
     }
     Ok(received.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_taken_from_this_user_or_root_alone() {
+        let own = rustix::process::geteuid();
+        assert!(is_trusted(Uid::ROOT) && is_trusted(own));
+        assert!(!is_trusted(Uid::from_raw(own.as_raw() + 1)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let path = path.to_str().unwrap();
+        let (_socket, _file) = listen_unix(path, Some(MODE), BACKLOG, &mut Inherited::default()).unwrap();
+        let error = Arrival::ask_one_of(path, |user| user != own).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::TakeOverStranger { user, .. } if user == own.as_raw()), "{error}");
+        assert!(error.to_string().contains("only from one of the same user, or of root"), "{error}");
+    }
 }

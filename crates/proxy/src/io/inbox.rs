@@ -35,6 +35,8 @@ pub enum Message {
         peer: Box<str>,
         /// To speak TLS so.
         tls: Option<Arc<ListenTls>>,
+        /// Counted so.
+        seat: Seat,
     },
     /// A name that an upstream asked for was looked up.
     Resolved {
@@ -101,8 +103,26 @@ pub struct Inbox {
     /// The worker has ended: nobody takes anything out any more.
     closed: AtomicBool,
     bell: OwnedFd,
-    /// Sessions that the worker has or has been handed; what new clients are steered by.
-    pub sessions: AtomicUsize,
+    /// [`Seat`]s that are taken.
+    sessions: AtomicUsize,
+}
+
+/// One of the sessions that a worker has or has been handed, counted until its descriptor is closed.
+#[derive(Debug)]
+pub struct Seat(Arc<Inbox>);
+
+impl Seat {
+    /// One more, of the worker that this is the letter box of.
+    pub fn of(inbox: &Arc<Inbox>) -> Seat {
+        inbox.sessions.fetch_add(1, Ordering::Relaxed);
+        Seat(inbox.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Inbox {
@@ -113,11 +133,14 @@ impl Inbox {
         Ok(Inbox { messages, closed, bell, sessions: AtomicUsize::new(0) })
     }
 
+    /// Sessions that the worker has or has been handed, and those of which only the connection is left; what new clients are
+    /// steered by.
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
     /// Puts `message` in and wakes the worker.
     pub fn post(&self, message: Message) {
-        if matches!(message, Message::Client { .. }) {
-            self.sessions.fetch_add(1, Ordering::Relaxed);
-        }
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at under the lock: what is put in is taken out by the worker, or by its end.
         if self.closed.load(Ordering::Acquire) && matches!(message, Message::Switch(_)) {

@@ -8,13 +8,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
-use super::inbox::{Inbox, Message};
+use super::inbox::{Inbox, Message, Seat};
 use super::inherited::Inherited;
 use super::log;
 use super::socket_file::SocketFile;
@@ -24,6 +23,9 @@ use crate::tls::ListenTls;
 
 /// How long nobody is accepted when not even one descriptor can be had.
 const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(10);
+
+/// Clients that are accepted on one socket before the main thread looks at everything else again.
+const ACCEPTS_MAX: usize = 256;
 
 /// A place where a pool listens.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +107,11 @@ impl Listener {
 
     /// The same socket, leading to another pool, or to the same with other settings.
     pub fn lead_to(mut self, place: Place<'_>) -> Listener {
+        if let (Some(file), Listen::Unix { mode: Some(mode), .. }) = (&self.file, place.listen)
+            && let Err(error) = file.set_mode(*mode)
+        {
+            log::error(&format!("cannot give {} the permissions {mode:o}: {error}", file.path()));
+        }
         self.pool = place.pool;
         self.keepalive = place.settings.tcp_keepalive;
         self.tls = place.tls.cloned();
@@ -116,17 +123,16 @@ impl Listener {
         &self.socket
     }
 
-    /// Accepts everybody who waits and hands them to `workers`. `reserve` is a descriptor to close when there is no other,
+    /// Accepts who waits, [`ACCEPTS_MAX`] at a time, and hands them to `workers`. `reserve` is a descriptor to close when there is no other,
     /// so that a client can be refused rather than left waiting.
     ///
     /// With `sessions_max` clients already there a further one is closed at once: the descriptors left are the upstreams'.
     pub fn accept(&self, workers: &[Arc<Inbox>], sessions_max: usize, reserve: &mut Option<OwnedFd>) {
-        loop {
+        for _ in 0..ACCEPTS_MAX {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match rustix::net::acceptfrom_with(&self.socket, flags) {
                 Ok((socket, peer)) => {
-                    let sessions: usize =
-                        workers.iter().map(|inbox| inbox.sessions.load(Ordering::Relaxed)).sum();
+                    let sessions: usize = workers.iter().map(|inbox| inbox.sessions()).sum();
                     if sessions >= sessions_max {
                         log::seldom(
                             "clients are refused: no file descriptors are left for them; raise the limit (ulimit -n)",
@@ -134,10 +140,10 @@ impl Listener {
                         continue;
                     }
                     let peer = self.prepare(&socket, peer);
-                    let fewest = workers.iter().min_by_key(|inbox| inbox.sessions.load(Ordering::Relaxed));
+                    let fewest = workers.iter().min_by_key(|inbox| inbox.sessions());
                     if let Some(inbox) = fewest {
-                        let tls = self.tls.clone();
-                        inbox.post(Message::Client { pool: self.pool, socket, peer, tls });
+                        let (tls, seat) = (self.tls.clone(), Seat::of(inbox));
+                        inbox.post(Message::Client { pool: self.pool, socket, peer, tls, seat });
                     }
                 }
                 Err(Errno::AGAIN) => return,

@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::follower::Done;
 use crate::following::Change;
+use crate::following::shard::Status;
 
 /// How long whoever gives an order waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub struct Switch {
     pub pool: String,
     /// The shard, by name.
     pub shard: String,
+    /// What is shown of the shard, by which it is told from one that a reload has put in its place.
+    pub status: Arc<Status>,
     /// What all workers are to do.
     pub change: Change,
     /// Dropped when all have done it.
@@ -66,9 +69,7 @@ impl Orders {
         self.give(Order::Reload(answer)).map_err(|_| "the proxy is ending".to_owned())?;
         answered.recv_timeout(PATIENCE).map_err(|_| "no answer; see the log".to_owned())?
     }
-}
 
-impl Orders {
     /// Has a shard's primary changed.
     pub fn switch(&self, switch: Switch) {
         // A process that is ending leads nobody anywhere; whoever waits is told by the drop.

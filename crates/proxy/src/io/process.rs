@@ -1,6 +1,7 @@
 //! The proxy as a process: starts the threads, accepts clients, reloads, obeys signals, hands over, and ends.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::following::shard::Primary;
 use crate::hand_over::Use;
 use crate::health::Health;
 use crate::returning::seen::client_name;
-use crate::settings::{PoolSettings, Settings};
+use crate::settings::{PoolSettings, Settings, is_same_place};
 use crate::stats::WorkerStats;
 use crate::succession::{Succession, TakeOver};
 
@@ -244,10 +245,11 @@ impl Serving {
     fn go_over(&mut self, settings: Settings) -> Outcome {
         let mut next = settings.pools;
         for pool in &mut next {
-            if let Some(old) = self.pools.iter().find(|old| old.pool.name == pool.pool.name) {
+            let old = self.pools.iter().find(|old| old.pool.name == pool.pool.name);
+            if let Some(old) = old {
                 pool.access.follow(&old.access);
-                pool.inherit_primaries(old);
             }
+            pool.inherit_primaries(old.map(|old| &**old));
         }
         let pools: Vec<Arc<PoolSettings>> = next.into_iter().map(Arc::new).collect();
         let listeners = self.listeners_for(&pools)?;
@@ -266,6 +268,7 @@ impl Serving {
             inbox.post(Message::Reconfigure(Box::new(pools)));
         }
         self.current.set(Observed::new(&pools, &health, stats.clone(), self.epoch));
+        self.doubts.wake();
         let done = format!(
             "{} pools, {} shards",
             pools.len(),
@@ -279,10 +282,15 @@ impl Serving {
         Ok(done)
     }
 
-    /// Tells all workers that a shard has another primary, or none. A reload may have removed it meanwhile.
+    /// Tells all workers that a shard has another primary, or none. A reload may have removed it meanwhile, or put another one
+    /// in its place, of whose primary this says nothing.
     pub(super) fn switch(&mut self, switch: Switch) {
         let Some(place) = self.pools.iter().position(|pool| pool.pool.name == switch.pool) else { return };
         let Some(shard) = self.pools[place].shard_named(&switch.shard) else { return };
+        let followed = self.pools[place].followed(shard);
+        if !followed.is_some_and(|followed| Arc::ptr_eq(&followed.status, &switch.status)) {
+            return;
+        }
         let (primary, at) = match &switch.change {
             Change::Stop => (Primary::Switching, None),
             Change::Unknown => (Primary::Unknown, None),
@@ -300,14 +308,19 @@ impl Serving {
 
     /// Binds what `pools` listen on and the old pools do not; `None` where an old listener goes on.
     fn listeners_for(&self, pools: &[Arc<PoolSettings>]) -> Result<Vec<Option<Listener>>, String> {
-        let bind = |place: Place<'_>| match places(&self.pools).any(|old| old.listen == place.listen) {
+        let bind = |place: Place<'_>| {
+            match places(&self.pools).any(|old| is_same_place(old.listen, place.listen)) {
             true => Ok(None),
-            false => Listener::bind(place, &mut Inherited::default()).map(Some).map_err(|error| {
-                match std::error::Error::source(&error) {
+            false => Listener::bind(place, &mut Inherited::default()).map(Some).map_err(|error| match error {
+                Error::Listen { ref source, .. } if source.kind() == ErrorKind::AddrInUse => format!(
+                    "{error}: {source}; if it is only written in another way than before, write it as before, or restart"
+                ),
+                error => match std::error::Error::source(&error) {
                     Some(source) => format!("{error}: {source}"),
                     None => error.to_string(),
-                }
+                },
             }),
+        }
         };
         places(pools).map(bind).collect()
     }
@@ -317,13 +330,17 @@ impl Serving {
         let mut old: Vec<Option<Listener>> =
             std::mem::take(&mut self.listeners).into_iter().map(Some).collect();
         for (bound, place) in bound.into_iter().zip(places(pools)) {
-            let before = places(&self.pools).position(|old| old.listen == place.listen);
+            let before = places(&self.pools).position(|old| is_same_place(old.listen, place.listen));
             let kept = before.and_then(|before| old[before].take()).map(|listener| listener.lead_to(place));
             self.listeners.extend(bound.or(kept));
         }
     }
 
-    /// How many clients there may be, so that every upstream still finds a descriptor.
+    /// How many clients there may be, so that every shared upstream still finds a descriptor. Clients count until their
+    /// connection is closed.
+    ///
+    /// Upstreams that clients hold, and dedicated ones, are not kept room for: they may be as many as the clients are. One that
+    /// finds no descriptor fails the request that asked for it, by name.
     pub(super) fn sessions_max(&self) -> usize {
         let upstreams: usize =
             self.pools.iter().map(|pool| pool.pool.shards.len() * usize::from(pool.lanes())).sum();
@@ -381,3 +398,6 @@ fn seed_from_time() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs() as u32 ^ now.subsec_nanos()
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,8 @@ impl Running {
         let accepting = if awaits { &[] } else { &self.serving.listeners[..] };
         let listeners = accepting.iter().map(|listener| (listener.socket(), false));
         let door = self.door.iter().filter(|_| self.arrival.is_none()).flat_map(Door::sockets);
-        let arrival = self.arrival.iter().map(|(arrival, _)| (arrival.stream(), false));
+        // Not heard while primaries are awaited: its end would be readable all the time.
+        let arrival = self.arrival.iter().filter(|_| !awaits).map(|(arrival, _)| (arrival.stream(), false));
         let bells =
             [self.signals.bell(), self.received.bell(), self.reports.bell()].map(|bell| (bell, false));
         let sockets: Vec<(&OwnedFd, bool)> = listeners.chain(door).chain(arrival).chain(bells).collect();
@@ -319,8 +320,7 @@ impl Ports {
 
 impl Serving {
     fn session_count(&self) -> usize {
-        use std::sync::atomic::Ordering;
-        self.inboxes.iter().map(|inbox| inbox.sessions.load(Ordering::Relaxed)).sum()
+        self.inboxes.iter().map(|inbox| inbox.sessions()).sum()
     }
 
     fn tell_all(&self, message: impl Fn() -> Message) {

@@ -5,7 +5,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +17,7 @@ use rustix::time::{
 use shoal_topology::Endpoint;
 
 use super::follower::Doubts;
-use super::inbox::{Inbox, Message, ReturnOrder, SwitchOrder};
+use super::inbox::{Inbox, Message, ReturnOrder, Seat, SwitchOrder};
 use super::parted::Parted;
 use super::resolver::Resolver;
 use crate::arena::{Arena, Key};
@@ -91,6 +90,8 @@ struct SessionSocket {
     /// It became readable while its bytes were not wanted.
     unread: bool,
     tls: Option<Box<Layer>>,
+    /// Behind the socket: it is closed when the session is not counted any more.
+    seat: Seat,
 }
 
 struct UpstreamSocket {
@@ -182,7 +183,7 @@ impl Worker {
                 self.sessions.shrink_to_fit();
             }
             self.answer_gates();
-            self.parted.close_late(self.epoch.elapsed());
+            self.parted.close_late(self.now());
         }
         if self.engine.cut_count() > 0 {
             let cut = self.engine.cut_count();
@@ -361,8 +362,8 @@ impl Worker {
     fn take_messages(&mut self) {
         for message in self.inbox.take() {
             match message {
-                Message::Client { pool, socket, peer, tls } => {
-                    self.take_client(pool, socket, peer, tls.as_ref())
+                Message::Client { pool, socket, peer, tls, seat } => {
+                    self.take_client(pool, (socket, seat), peer, tls.as_ref())
                 }
                 Message::Resolved { attempt, addresses } => {
                     if self
@@ -421,14 +422,21 @@ impl Worker {
         self.gates.retain(|(gate, _)| !gate.is_broken());
     }
 
-    fn take_client(&mut self, pool: usize, socket: OwnedFd, peer: Box<str>, tls: Option<&Arc<ListenTls>>) {
+    fn take_client(
+        &mut self,
+        pool: usize,
+        (socket, seat): (OwnedFd, Seat),
+        peer: Box<str>,
+        tls: Option<&Arc<ListenTls>>,
+    ) {
         let key = self.engine.open_session(pool, peer);
         let index = key.index as usize;
         if self.sessions.len() <= index {
             self.sessions.resize_with(index + 1, || None);
         }
         let added = register(&self.epoll, socket.as_fd(), key.to_bits());
-        self.sessions[index] = Some(SessionSocket { key, socket, blocked: false, unread: false, tls: None });
+        self.sessions[index] =
+            Some(SessionSocket { key, socket, blocked: false, unread: false, tls: None, seat });
         if added.is_err() {
             return self.engine.handle_session_end(key, SessionEnd::Error);
         }
@@ -462,8 +470,8 @@ impl Worker {
                         if entry.tls.is_some() {
                             self.client_handshakes.end(session.to_bits());
                         }
-                        self.parted.close(session, entry.socket, entry.tls, self.epoch.elapsed());
-                        self.inbox.sessions.fetch_sub(1, Ordering::Relaxed);
+                        let now = Time::default() + self.epoch.elapsed();
+                        self.parted.close(session, entry.socket, entry.tls, entry.seat, now);
                     }
                 }
                 Action::Part(session) => self.part(session),
@@ -673,7 +681,7 @@ fn failure(error: Errno) -> Failure {
 }
 
 /// The system's words for an error, without the number that Rust adds.
-fn words(error: Errno) -> String {
+pub(super) fn words(error: Errno) -> String {
     let text = std::io::Error::from(error).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

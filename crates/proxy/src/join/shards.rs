@@ -5,6 +5,7 @@ use shoal_resp::encode;
 
 use super::{Came, Join, JoinKind, Malformed, Passing, UNEXPECTED, after_line, element_len};
 use crate::buffer::BufferPool;
+use crate::session::OWED_MAX;
 
 const CURSOR_TOO_LARGE: &str =
     "ERR a shard's cursor is too large for a scan over all shards; scan the shards by themselves";
@@ -128,6 +129,19 @@ impl Join {
         self.write_error(out, part);
         self.passing = Some(Passing { dropped: true, ..Passing::default() });
         true
+    }
+
+    /// An error takes the place of a reply that cannot be passed on and is longer than may be kept.
+    pub(super) fn drop_too_long(&mut self, out: &mut Vec<u8>) {
+        encode::error(
+            out,
+            &format!(
+                "ERR the shards' replies to this request are longer than {} MiB together, and cannot be joined: ask for less \
+                 at once",
+                OWED_MAX / (1024 * 1024)
+            ),
+        );
+        self.passing = Some(Passing { dropped: true, ..Passing::default() });
     }
 
     /// Begins to pass on a reply that is made of whole parts, one behind another.

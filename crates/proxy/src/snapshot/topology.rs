@@ -9,7 +9,7 @@ use super::users::{self, LimitsRow, UserRow};
 use crate::failure::FailureKind;
 use crate::following::shard::{Followed, Primary};
 use crate::health::Health;
-use crate::settings::{Dialect, MultiKey, PoolSettings};
+use crate::settings::{Dialect, Durability, MultiKey, PoolSettings};
 
 /// One pool. Durations are in the unit that their name ends in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +28,8 @@ pub struct PoolRow {
     pub hash_tag: Option<String>,
     /// `shoal` or `nutcracker`: whose words and habits.
     pub dialect: &'static str,
+    /// When a write is answered.
+    pub durability: DurabilityRow,
     /// `refuse` or `as-nutcracker`.
     pub multi_key: &'static str,
     /// From a request's queueing to its reply; none waits for ever.
@@ -54,6 +56,32 @@ pub struct PoolRow {
     pub ejections: u64,
     /// The shards, in the order given.
     pub shards: Vec<ShardRow>,
+}
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "mode")]
+pub enum DurabilityRow {
+    /// When its primary has executed it.
+    Async,
+    /// When replicas have confirmed it.
+    Replicated {
+        /// How many.
+        replicas: u16,
+        /// How long they have.
+        timeout_ms: u64,
+    },
+}
+
+impl From<Durability> for DurabilityRow {
+    fn from(durability: Durability) -> DurabilityRow {
+        match durability {
+            Durability::Async => DurabilityRow::Async,
+            Durability::Replicated { replicas, timeout } => {
+                DurabilityRow::Replicated { replicas, timeout_ms: timeout.as_millis() as u64 }
+            }
+        }
+    }
 }
 
 /// When a server is left out.
@@ -105,6 +133,8 @@ pub struct SentinelRow {
     pub sentinels: Vec<String>,
     /// How many of them answered when last asked.
     pub reachable: u32,
+    /// The others, each with why it did not.
+    pub silent: Vec<String>,
     /// What they call it.
     #[serde(rename = "master_name")]
     pub watched_as: String,
@@ -128,6 +158,7 @@ impl SentinelRow {
         SentinelRow {
             sentinels: sentinels.endpoints.iter().map(ToString::to_string).collect(),
             reachable: status.reachable.load(Ordering::Relaxed),
+            silent: status.silent(),
             watched_as: sentinels.watched_as.clone(),
             primary: followed.primary.name(),
             since_unix_us: Some(status.since_unix_micros.load(Ordering::Relaxed)).filter(|&since| since != 0),
@@ -198,6 +229,7 @@ pub fn describe(
             MultiKey::Refuse => "refuse",
             MultiKey::AsNutcracker => "as-nutcracker",
         },
+        durability: settings.durability.into(),
         timeout_ms: settings.timeout.map(|timeout| timeout.as_millis() as u64),
         password: !settings.access.is_open(),
         users: users::rows(&settings.access),
@@ -246,6 +278,22 @@ mod tests {
         let sentinel = known.sentinel.unwrap();
         assert_eq!((known.endpoint.as_str(), sentinel.primary), ("10.0.0.1:5", "known"));
         assert_eq!((sentinel.since_unix_us, sentinel.switches, sentinel.remark), (Some(77), 2, None));
+    }
+
+    #[test]
+    fn a_pool_says_when_a_write_is_answered() {
+        let shown = |durability: &str| {
+            let text = format!(
+                "pools:\n  - name: p\n    mode: storage\n    listen: 127.0.0.1:1\n    timeout: 3000\n    durability: {durability}\n    \
+                 servers:\n      - {{name: a, address: 's:1'}}\n"
+            );
+            let settings = from_proxy_yml(Path::new("proxy.yml"), &text, 1).unwrap().settings.pools.remove(0);
+            let row = describe(&settings, &Health::new(1, None), 1, |_| None);
+            serde_json::to_string(&row.durability).unwrap()
+        };
+        assert_eq!(shown("{mode: async}"), r#"{"mode":"async"}"#);
+        let replicated = shown("{mode: replicated, replicas: 2, timeout: 700}");
+        assert_eq!(replicated, r#"{"mode":"replicated","replicas":2,"timeout_ms":700}"#);
     }
 
     #[test]

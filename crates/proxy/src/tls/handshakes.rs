@@ -84,7 +84,8 @@ impl Handshakes {
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.by_number.len()
     }
 }

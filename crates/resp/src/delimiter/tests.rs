@@ -93,7 +93,7 @@ fn with_elements(kind: &str, elements: &[Vec<u8>]) -> Vec<u8> {
     [format!("{kind}{}\r\n", elements.len()).as_bytes(), &elements.concat()].concat()
 }
 
-/// The first byte behind all attributes, found the slow way.
+/// The first byte behind all attributes, marked where there are any, found the slow way.
 fn kind_of(bytes: &[u8]) -> u8 {
     match parse_frame(bytes) {
         Ok(Some((crate::Frame::Attributed { .. }, len))) => {
@@ -104,7 +104,7 @@ fn kind_of(bytes: &[u8]) -> u8 {
                 let (_, len) = parse_frame(rest).unwrap().unwrap();
                 rest = &rest[len..];
             }
-            kind_of(rest)
+            kind_of(rest) | ATTRIBUTED
         }
         _ => bytes[0],
     }
@@ -232,12 +232,12 @@ fn limits_are_what_they_say() {
 #[test]
 fn an_attribute_and_its_reply_are_one_frame() {
     let stream = b"|1\r\n+ttl\r\n:3\r\n$1\r\na\r\n>1\r\n+x\r\n";
-    assert_eq!(delimit(stream, &[]), (vec![(21, b'$'), (29, b'>')], None));
+    assert_eq!(delimit(stream, &[]), (vec![(21, b'$' | ATTRIBUTED), (29, b'>')], None));
     let mut delimiter = Delimiter::new();
     assert_eq!(delimiter.feed(&stream[..14]), Ok(Fed::Partial));
     assert_eq!((delimiter.kind(), delimiter.is_fresh()), (b'|', false));
     assert_eq!(delimiter.feed(&stream[14..16]), Ok(Fed::Partial));
-    assert_eq!(delimiter.kind(), b'$');
+    assert_eq!(delimiter.kind(), b'$' | ATTRIBUTED);
 }
 
 #[test]

@@ -189,3 +189,67 @@ fn within_a_transaction_nothing_blocks() {
     );
     assert_eq!(engine.pools[0].held, 0);
 }
+
+#[test]
+fn a_command_that_is_late_on_a_connection_just_made_gives_its_upstream_up() {
+    let (mut engine, key) = engine(tagged());
+    say(&mut engine, key, &["BLPOP {a}1 0.01"]);
+    // The server has been heard of since the command was queued, so it is not silent, but merely behind.
+    engine.begin_round(Time::from_micros(1) + TIMEOUT / 2, 1);
+    let upstream = connect(&mut engine).unwrap();
+    sent_text(&mut engine);
+    engine.begin_round(Time::from_micros(1) + TIMEOUT + Duration::from_millis(10), 1);
+    engine.handle_timeout();
+    assert!(drained(&mut engine, key).contains("timed out"));
+    assert_eq!(actions(&mut engine), [Action::Disconnect(upstream)]);
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    assert!(engine.sessions.get(key).unwrap().mode.is_none());
+}
+
+#[test]
+fn a_client_that_has_closed_before_its_turn_comes_blocks_nowhere() {
+    let (mut engine, key) = engine(tagged());
+    say(&mut engine, key, &["GET {a}1", "BLPOP {a}1 0"]);
+    let shared = connect(&mut engine).unwrap();
+    sent_text(&mut engine);
+    engine.handle_session_end(key, SessionEnd::Eof);
+    engine.handle_upstream_bytes(shared, b"$-1\r\n");
+    assert_eq!(drained(&mut engine, key), "$-1\r\n", "what it is owed it may still read");
+    assert_eq!(actions(&mut engine), [Action::End(key)], "nothing is popped for nobody");
+    assert_eq!((engine.pools[0].held, engine.session_count()), (0, 0));
+}
+
+#[test]
+fn a_reply_that_has_begun_when_keys_move_ends_and_nothing_is_left_of_its_upstream() {
+    let (mut engine, key, upstream) = blocked("BLPOP {a}1 0");
+    engine.handle_upstream_bytes(upstream, b"*2\r\n$4\r\n{a}1");
+    let mut moved = tagged();
+    moved.pool.shards.truncate(2);
+    engine.reconfigure(pools(moved, Arc::new(Health::new(2, None)))).unwrap();
+    assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
+    engine.handle_upstream_bytes(upstream, b"\r\n$1\r\nx\r\n");
+    assert_eq!(drained(&mut engine, key), "*2\r\n$4\r\n{a}1\r\n$1\r\nx\r\n");
+    assert_eq!(actions(&mut engine), [Action::Disconnect(upstream)]);
+    assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
+    assert!(engine.sessions.get(key).unwrap().mode.is_none());
+}
+
+#[test]
+fn a_reload_that_secures_servers_leaves_nobody_on_a_connection_that_is_not() {
+    let (mut engine, key, upstream) = blocked("BLPOP {a}1 0");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let server_tls = Some(crate::tls::ServerTls {
+        config: Arc::new(config),
+        server_name: None,
+        handshake_timeout: Duration::from_secs(1),
+    });
+    let settings = PoolSettings { server_tls, ..tagged() };
+    engine.reconfigure(pools(settings, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    assert!(drained(&mut engine, key).starts_with("-UNBLOCKED the shards of the pool have changed"));
+    assert_eq!(actions(&mut engine), [Action::Disconnect(upstream)]);
+}

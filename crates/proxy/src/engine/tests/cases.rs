@@ -217,3 +217,50 @@ fn info_tells_the_sections_that_are_asked_for() {
         "{two}"
     );
 }
+
+#[test]
+fn a_reload_without_a_pool_does_not_wait_for_the_rest_of_a_large_request() {
+    for hears in [true, false] {
+        let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+        engine.handle_session_bytes(key, &request(&[b"SET", b"a", &vec![b'v'; 1_000_000]])[..100_000]);
+        connect(&mut engine).unwrap();
+        sent(&mut engine);
+        if !hears {
+            // Half of it waits in the proxy for its server.
+            engine.handle_session_bytes(key, &vec![b'v'; 500_000]);
+        }
+        let mut other = one_lane(Dialect::Shoal);
+        other.pool.name = "beta".into();
+        engine.reconfigure(pools(other, Arc::new(Health::new(SHARDS, None)))).unwrap();
+        assert_eq!(drained(&mut engine, key), "");
+        assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
+    }
+}
+
+#[test]
+fn whoever_has_asked_is_not_waited_for_however_it_asked() {
+    let line = |line: &str| transaction::words(line);
+    let script = "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 1 a";
+    let large = request(&[b"SET", b"a", &vec![b'v'; 200_000]])[..100_000].to_vec();
+    for asked in ["GET a", "MGET a b c d", "DBSIZE", "SCAN 0", script, "WATCH a", "BLPOP a 0", "SUBSCRIBE a"]
+        .map(line)
+        .into_iter()
+        .chain([[line("MULTI"), line("GET a"), line("EXEC")].concat(), large])
+    {
+        let (mut engine, key) = engine(one_lane(Dialect::Shoal));
+        engine.pools[0].scripts.show(b"return 1");
+        engine.handle_session_bytes(key, &line("GET a"));
+        let upstream = connect(&mut engine).unwrap();
+        sent(&mut engine);
+        engine.handle_upstream_bytes(upstream, b"$-1\r\n");
+        assert!(engine.pools[0].crowd.is_any());
+        engine.handle_session_bytes(key, &asked);
+        let outstanding = engine.sessions.get(key).unwrap().outstanding();
+        assert_eq!(outstanding, 1);
+        assert!(
+            !engine.pools[0].crowd.is_any(),
+            "{}",
+            String::from_utf8_lossy(&asked[..20.min(asked.len())])
+        );
+    }
+}

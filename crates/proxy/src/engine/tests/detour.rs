@@ -1,5 +1,6 @@
 //! What a worker does while a shard is out, and when it returns.
 
+use super::cases::request;
 use super::*;
 use crate::moved_keys::MOVED_KEYS_MAX;
 use crate::returning::gate::Gate;
@@ -143,4 +144,30 @@ fn when_no_further_key_can_be_remembered_its_writes_fail_by_name() {
     assert!(said.starts_with("-ERR shard s1 of pool alpha is ejected, and so many of its keys"), "{said}");
     bench.set(&first);
     assert_eq!(drained(&mut bench.engine, session), "", "what is remembered may be written on");
+}
+
+#[test]
+fn a_closed_gate_holds_exec_with_a_watch_and_without() {
+    for watches in [true, false] {
+        let mut bench = bench(1);
+        let stays = bench.stays.clone();
+        if watches {
+            bench.engine.handle_session_bytes(bench.session, &request(&[b"WATCH", &stays]));
+            let upstream = bench.send()[0];
+            bench.engine.handle_upstream_bytes(upstream, b"+OK\r\n");
+            assert_eq!(drained(&mut bench.engine, bench.session), "+OK\r\n");
+        }
+        bench.engine.handle_session_bytes(bench.session, &request(&[b"MULTI"]));
+        bench.set(&stays);
+        let gate = Arc::new(Gate::default());
+        assert!(bench.engine.raise_gate(&bench.health, gate.clone(), Some(OUT)));
+        bench.engine.handle_session_bytes(bench.session, &request(&[b"EXEC"]));
+        assert!(
+            bench.send().is_empty(),
+            "what it writes may have been read over already; watches: {watches}"
+        );
+        assert!(gate.break_off());
+        bench.engine.open_gates();
+        assert_eq!(bench.send().len(), 1);
+    }
 }

@@ -346,3 +346,83 @@ fn as_nutcracker_none_of_this_is_known() {
     }
     assert_eq!(steps.sent().concat(), "");
 }
+
+/// Has each shard answer `replies`, in pieces, as long as it is read; what the client is sent.
+fn answer_in_pieces(steps: &mut Steps, mut replies: [VecDeque<u8>; SHARDS]) -> String {
+    let mut said = String::new();
+    for _ in 0..10_000 {
+        for (shard, reply) in replies.iter_mut().enumerate() {
+            let upstream = steps.upstreams[shard].unwrap();
+            let count = reply.len().min(64 * 1024);
+            if count > 0 && steps.engine.wants_upstream_bytes(upstream) {
+                let piece: Vec<u8> = reply.drain(..count).collect();
+                steps.engine.handle_upstream_bytes(upstream, &piece);
+            }
+        }
+        assert!(steps.engine.owed_at_most() <= OWED_MAX + (SHARDS + 1) * 64 * 1024);
+        said += &steps.answered();
+        if replies.iter().all(VecDeque::is_empty) {
+            return said;
+        }
+    }
+    panic!("{:?} are never read", replies.map(|reply| reply.len()));
+}
+
+#[test]
+fn replies_that_are_too_long_to_be_joined_are_an_error_and_not_waited_for_for_ever() {
+    let numsub = format!("*2\r\n$5000000\r\n{}\r\n:1\r\n", "c".repeat(5_000_000));
+    let exists = format!("*1000000\r\n{}", ":1\r\n".repeat(1_000_000));
+    let wrong = format!("*3\r\n{}", "$2000000\r\n{}\r\n".replace("{}", &"v".repeat(2_000_000)).repeat(3));
+    for (asked, reply) in
+        [(&["PUBSUB", "NUMSUB", "c"][..], numsub), (&["SCRIPT", "EXISTS", "x"], exists), (&["MGET"], wrong)]
+    {
+        let mut steps = Steps::new(|settings| {
+            settings.timeout = None;
+            settings.pool.hash = "md5".parse().unwrap(); // which spreads few and similar keys
+        });
+        let keys: Vec<String> = (0..40).map(|number| format!("k{number}")).collect();
+        let mut words = asked.to_vec();
+        if asked == ["MGET"] {
+            words.extend(keys.iter().map(String::as_str));
+        }
+        steps.ask(&words);
+        steps.ask(&["PING"]);
+        steps.sent();
+        let said = answer_in_pieces(&mut steps, [(); SHARDS].map(|()| reply.bytes().collect()));
+        assert!(said.starts_with("-ERR the shards' replies to this request") && said.ends_with("+PONG\r\n"));
+        assert_eq!(said.matches("\r\n").count(), 2, "{:?}", &said[..said.len().min(300)]);
+        assert_eq!(steps.engine.outstanding(), (0, 0));
+    }
+}
+
+#[test]
+fn a_shard_that_did_not_confirm_a_script_is_given_it_before_its_next_call() {
+    let mut steps = Steps::new(|_| {});
+    steps.ask(&["GET", "a"]);
+    let lacking = steps.sent().iter().position(|sent| !sent.is_empty()).unwrap();
+    steps.reply(lacking, "$-1\r\n");
+    steps.ask(&["SCRIPT", "LOAD", BODY]);
+    steps.sent();
+    for shard in 0..SHARDS {
+        let loaded = format!("$40\r\n{NAME}\r\n");
+        steps.reply(shard, if shard == lacking { "-OOM no room\r\n" } else { &loaded });
+    }
+    assert!(steps.answered().contains("-OOM no room"));
+    let load = words(&["SCRIPT", "LOAD", BODY]);
+    let mut called = [false; SHARDS];
+    for key in (0..20).map(|number| if number == 0 { "a".to_owned() } else { format!("k{number}") }) {
+        let call = words(&["EVALSHA", NAME, "1", &key]);
+        steps.ask(&["EVALSHA", NAME, "1", &key]);
+        let sent = steps.sent();
+        let shard = sent.iter().position(|sent| !sent.is_empty()).unwrap();
+        let is_first = !std::mem::replace(&mut called[shard], true);
+        let expected = if shard == lacking && is_first { load.clone() + &call } else { call };
+        assert_eq!(sent[shard], expected, "{shard}");
+        if shard == lacking && is_first {
+            steps.reply(shard, &format!("$40\r\n{NAME}\r\n"));
+        }
+        steps.reply(shard, ":1\r\n");
+        assert_eq!(steps.answered(), ":1\r\n");
+    }
+    assert_eq!(called, [true; SHARDS]);
+}

@@ -1,6 +1,7 @@
 //! What the engine shows of itself, and the end of sessions by an operator's word.
 
 use super::cases::{connect, request, sent};
+use super::transaction::{say, tagged};
 use super::*;
 use crate::slow_log::SlowRequest;
 use crate::snapshot::{HoldReason, SessionFilter, SessionOrder, SessionQuery};
@@ -293,4 +294,48 @@ fn no_slow_request_is_told_of_another_client_key_or_shard() {
         assert_eq!(world.engine.census().0[0].1.upstream_kept, 0, "seed {seed}: nothing is in flight");
     }
     assert!(named > runs * 250, "{named} in {runs} runs");
+}
+
+#[test]
+fn a_server_has_as_many_replies_as_requests_whoever_asked_for_them() {
+    let counts = |engine: &Engine| {
+        let servers = &engine.pools[0].counts.servers;
+        let sum =
+            |count: fn(&crate::stats::ServerStats) -> u64| servers.iter().map(|it| count(it)).sum::<u64>();
+        (sum(|server| server.requests.get()), sum(|server| server.responses.get()))
+    };
+    // A WAIT behind a write, and a PING before that behind what blocks.
+    let durability = Durability::Replicated { replicas: 1, timeout: Duration::from_millis(20) };
+    for (line, replies) in
+        [("SET {a}1 x", &b"+OK\r\n:1\r\n"[..]), ("BLPOP {a}1 0", b"*-1\r\n+PONG\r\n:1\r\n")]
+    {
+        let (mut engine, key) = engine(PoolSettings { durability, ..tagged() });
+        say(&mut engine, key, &[line]);
+        let upstream = connect(&mut engine).unwrap();
+        sent(&mut engine);
+        engine.handle_upstream_bytes(upstream, replies);
+        let asked = replies.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(counts(&engine), (asked, asked), "{line}");
+    }
+    // Confirmations of one command are one reply.
+    let (mut engine, key) = engine(tagged());
+    say(&mut engine, key, &["SUBSCRIBE {a}1 {a}2"]);
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    for confirmed in
+        ["*3\r\n$9\r\nsubscribe\r\n$4\r\n{a}1\r\n:1\r\n", "*3\r\n$9\r\nsubscribe\r\n$4\r\n{a}2\r\n:2\r\n"]
+    {
+        engine.handle_upstream_bytes(upstream, confirmed.as_bytes());
+    }
+    assert_eq!(counts(&engine), (1, 1));
+    // CLIENT CACHING.
+    let (mut engine, key) = super::engine(PoolSettings { timeout: None, ..tagged() });
+    say(&mut engine, key, &["HELLO 3", "CLIENT TRACKING ON OPTIN", "CLIENT CACHING YES", "GET {a}1"]);
+    let upstream = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b"%0\r\n+OK\r\n");
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b"+OK\r\n_\r\n");
+    let (requests, replies) = counts(&engine);
+    assert_eq!((requests, replies), (2, 2));
 }

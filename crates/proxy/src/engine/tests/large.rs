@@ -1,6 +1,7 @@
 //! Large values pass through, and clients that do not read hurt themselves alone.
 
 use super::cases::{connect, one_lane, request, sent};
+use super::transaction::{all_words, tagged};
 use super::*;
 use crate::session::AHEAD_MAX;
 
@@ -282,13 +283,11 @@ fn the_values_of_a_large_mget_pass_through_in_the_order_of_its_keys() {
     let mut replies: BTreeMap<Key, VecDeque<u8>> = BTreeMap::new();
     let value = |key: &[u8]| vec![*key.last().unwrap(); 4 * MIB];
     while let Some(upstream) = engine.poll_upstream() {
-        let output = take(&mut engine, upstream);
-        let mut args = Vec::new();
-        parse_request(&output, &RequestLimits::default(), &mut args).unwrap();
+        let words = take_request(&mut take(&mut engine, upstream)).unwrap();
         let mut reply = Vec::new();
-        encode::array_len(&mut reply, args.len() - 1);
-        for word in &args[1..] {
-            encode::bulk(&mut reply, &value(word.of(&output)));
+        encode::array_len(&mut reply, words.len() - 1);
+        for word in &words[1..] {
+            encode::bulk(&mut reply, &value(word));
         }
         replies.insert(upstream, reply.into());
     }
@@ -346,4 +345,29 @@ fn a_long_pipeline_does_not_overtake_itself_through_a_reload() {
     engine.handle_upstream_bytes(upstream, &b"$-1\r\n".repeat(24));
     drained(&mut engine, key);
     assert_eq!(sent(&mut engine).len(), get.len() * (1500 - 1024));
+}
+
+#[test]
+fn what_is_late_on_a_dedicated_connection_just_made_gives_it_up() {
+    let value = "v".repeat(100_000);
+    let set = set(b"{a}1", 100_000);
+    let transaction = all_words(&["MULTI", &format!("SET {{a}}1 {value}"), "EXEC"]).into_bytes();
+    for (asked, said) in [(set, ""), (transaction, "+OK\r\n+QUEUED\r\n")] {
+        let (mut engine, key) = engine(tagged());
+        asked.chunks(70_000).for_each(|piece| engine.handle_session_bytes(key, piece));
+        assert_eq!(engine.pools[0].dedicated, 1);
+        // The server has been heard of since it was asked: it is not silent, but merely behind.
+        engine.begin_round(Time::from_micros(1) + TIMEOUT / 2, 1);
+        let upstream = connect(&mut engine).unwrap();
+        sent(&mut engine);
+        assert_eq!(drained(&mut engine, key), said);
+        engine.begin_round(Time::from_micros(1) + TIMEOUT, 1);
+        engine.handle_timeout();
+        assert!(drained(&mut engine, key).contains("timed out"));
+        let actions: Vec<Action> = std::iter::from_fn(|| engine.poll_action()).collect();
+        assert!(actions.contains(&Action::Disconnect(upstream)), "nobody needs what it may still send");
+        assert_eq!((engine.pools[0].dedicated, engine.outstanding()), (0, (0, 0)));
+        engine.handle_session_bytes(key, b"*1\r\n$4\r\nPING\r\n");
+        assert_eq!(drained(&mut engine, key), "+PONG\r\n");
+    }
 }

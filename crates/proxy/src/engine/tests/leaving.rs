@@ -174,3 +174,17 @@ fn whoever_leaves_has_every_reply_whatever_the_pieces() {
         assert_eq!((world.engine.outstanding(), world.engine.cut_count()), ((0, 0), 0), "seed {seed}");
     }
 }
+
+#[test]
+fn half_a_large_request_of_a_client_that_is_not_heard_any_more_is_cut_at_the_last_call() {
+    let (mut engine, key, own) = pubsub::uploading_subscriber(transaction::tagged());
+    let message = b">3\r\n$7\r\nmessage\r\n$4\r\n{a}1\r\n$1\r\nx\r\n";
+    engine.handle_upstream_bytes(own, message);
+    engine.handle_upstream_failed(own, &Failure::Closed);
+    assert_eq!(engine.session_count(), 1, "it has not read the message yet");
+    engine.leave(leave(0, 0));
+    engine.begin_round(Time::from_micros(SECOND), SECOND);
+    engine.handle_timeout();
+    assert_eq!((engine.has_left(), engine.outstanding(), engine.cut_count()), (true, (0, 0), 1));
+    assert!(std::iter::from_fn(|| engine.poll_action()).any(|action| action == Action::End(key)));
+}

@@ -1,6 +1,6 @@
 //! Subscriptions and their messages.
 
-use super::cases::{connect, one_lane, sent};
+use super::cases::{connect, one_lane, request, sent};
 use super::transaction::{actions, all_words, say, sent_text, stranger, tagged};
 use super::*;
 use crate::engine::pubsub::{SLOW_MAX, SLOW_MIN, UNSENT_MAX};
@@ -242,4 +242,109 @@ fn under_the_dialect_of_nutcracker_all_of_it_is_refused() {
         assert!(said.starts_with("-ERR unknown "), "{said}");
         assert_eq!(connect(&mut engine), None);
     }
+}
+
+/// A subscriber in RESP3 that has begun to send a large value, and the upstream of its subscription.
+pub(super) fn uploading_subscriber(settings: PoolSettings) -> (Engine, Key, Key) {
+    let (mut engine, key) = engine(PoolSettings { timeout: None, ..settings });
+    say(&mut engine, key, &["HELLO 3", "SUBSCRIBE {a}1"]);
+    drained(&mut engine, key);
+    let own = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, b"%0\r\n");
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, as_push(&frame(&["subscribe", "{a}1", "1"])).as_bytes());
+    drained(&mut engine, key);
+    let set = request(&[b"SET", b"{a}2", &vec![b'v'; 1024 * 1024]]);
+    engine.handle_session_bytes(key, &set[..500_000]);
+    let dedicated = connect(&mut engine).unwrap();
+    engine.handle_upstream_bytes(dedicated, b"%0\r\n");
+    sent(&mut engine);
+    (engine, key, own)
+}
+
+#[test]
+fn a_subscriber_that_is_cut_while_it_sends_a_large_value_is_not_waited_for() {
+    let (mut engine, key, own) = uploading_subscriber(tagged());
+    engine.handle_upstream_failed(own, &Failure::Closed);
+    assert_eq!(drained(&mut engine, key), "");
+    assert!(actions(&mut engine).contains(&Action::End(key)));
+    assert_eq!((engine.session_count(), engine.outstanding()), (0, (0, 0)));
+    assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0));
+}
+
+#[test]
+fn a_subscription_ends_where_it_was_made_also_where_keys_go_by_lot() {
+    for seed in 1..20 {
+        let mut settings = PoolSettings { timeout: None, ..tagged() };
+        settings.pool.distribution = shoal_topology::Distribution::Random;
+        let health = Arc::new(Health::new(SHARDS, None));
+        let parts = Parts { pools: pools(settings, health), seed, first_id: 1, id_step: 1 };
+        let mut engine = Engine::new(parts).unwrap();
+        engine.begin_round(Time::from_micros(1), 1);
+        let key = engine.open_session(0, "model".into());
+        let mut opened = Vec::new();
+        for (count, name) in ["c", "d"].into_iter().enumerate() {
+            say(&mut engine, key, &[&format!("SUBSCRIBE {name}")]);
+            opened.extend(connect(&mut engine));
+            let upstream = engine.poll_upstream().unwrap();
+            let length = engine.upstream_output(upstream).len();
+            engine.handle_upstream_sent(upstream, length);
+            let confirmed = frame(&["subscribe", name, &(count + 1).to_string()]);
+            engine.handle_upstream_bytes(upstream, confirmed.as_bytes());
+            assert_eq!(drained(&mut engine, key), confirmed);
+        }
+        // A second time, which changes nothing.
+        say(&mut engine, key, &["SUBSCRIBE c"]);
+        assert_eq!(drained(&mut engine, key), frame(&["subscribe", "c", "2"]));
+        assert_eq!(sent_text(&mut engine), "", "seed {seed}");
+        say(&mut engine, key, &["UNSUBSCRIBE"]);
+        let mut told = String::new();
+        while let Some(upstream) = engine.poll_upstream() {
+            let output = engine.upstream_output(upstream).to_vec();
+            engine.handle_upstream_sent(upstream, output.len());
+            let output = String::from_utf8(output).unwrap();
+            for name in ["c", "d"].into_iter().filter(|name| output.contains(&format!("$1\r\n{name}\r\n"))) {
+                engine.handle_upstream_bytes(upstream, frame(&["unsubscribe", name, "0"]).as_bytes());
+            }
+            told += &output;
+        }
+        let all = [all_words(&["unsubscribe c d"])];
+        let apart = ["c", "d"].map(|name| all_words(&[&format!("unsubscribe {name}")]));
+        assert!(all.contains(&told) || apart.iter().all(|one| told.contains(one)), "seed {seed}: {told}");
+        let said = drained(&mut engine, key);
+        assert_eq!(said, [frame(&["unsubscribe", "c", "1"]), frame(&["unsubscribe", "d", "0"])].concat());
+        assert!(engine.sessions.get(key).unwrap().mode.is_none(), "seed {seed}");
+        assert_eq!((engine.pools[0].held, engine.pools[0].dedicated), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_message_that_waited_in_resp3_stands_before_the_answer_to_hello_2() {
+    let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+    say(&mut engine, key, &["HELLO 3", "SUBSCRIBE {a}1"]);
+    drained(&mut engine, key);
+    let own = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, b"%0\r\n");
+    sent(&mut engine);
+    engine.handle_upstream_bytes(own, as_push(&frame(&["subscribe", "{a}1", "1"])).as_bytes());
+    drained(&mut engine, key);
+    say(&mut engine, key, &["GET {a}1", "HELLO 2"]);
+    let shared = connect(&mut engine).unwrap();
+    sent(&mut engine);
+    engine.handle_upstream_bytes(shared, b"%0\r\n");
+    sent(&mut engine);
+    let value = "v".repeat(200_000);
+    let reply = format!("$200000\r\n{value}\r\n");
+    engine.handle_upstream_bytes(shared, &reply.as_bytes()[..100_000]);
+    let mut said = drained(&mut engine, key);
+    let message = as_push(&frame(&["message", "{a}1", "x"]));
+    engine.handle_upstream_bytes(own, message.as_bytes());
+    engine.handle_upstream_bytes(shared, &reply.as_bytes()[100_000..]);
+    said += &drained(&mut engine, key);
+    assert!(said.starts_with(&format!("{reply}{message}*14\r\n")), "{}", &said[200_000..]);
+    let message = frame(&["message", "{a}1", "y"]);
+    engine.handle_upstream_bytes(own, message.as_bytes());
+    assert_eq!(drained(&mut engine, key), message);
 }

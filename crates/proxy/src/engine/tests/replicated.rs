@@ -1,6 +1,7 @@
 //! Writes that are answered once replicas have them: single cases, and primaries that die with what replicas lack, by seeds.
 
 use super::cases::{connect, one_lane, request};
+use super::tracking::reader;
 use super::transaction::{actions, all_words, say, sent_text, tagged};
 use super::*;
 
@@ -401,4 +402,33 @@ fn pools_without_it_send_no_wait() {
     say(&mut engine, key, &["SET a x", "INCR a"]);
     connect(&mut engine);
     assert_eq!(sent_text(&mut engine), all_words(&["SET a x", "INCR a"]));
+}
+
+#[test]
+fn a_client_that_tracks_is_cut_where_its_pool_becomes_replicated_and_writes_nothing_without_a_wait() {
+    let reload = |engine: &mut Engine| {
+        let settings = PoolSettings { timeout: None, ..replicated() };
+        engine.reconfigure(pools(settings, Arc::new(Health::new(SHARDS, None)))).unwrap();
+    };
+    let (mut engine, key, _) = reader(tagged());
+    say(&mut engine, key, &["GET {a}1"]);
+    assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]));
+    let upstream = engine.sessions.get(key).unwrap().mode.as_ref().unwrap().upstreams()[0];
+    reload(&mut engine);
+    say(&mut engine, key, &["SET {a}1 y"]);
+    assert_eq!(sent_text(&mut engine), "");
+    engine.handle_upstream_bytes(upstream, b"$1\r\nx\r\n");
+    assert_eq!(drained(&mut engine, key), "$1\r\nx\r\n", "what it has asked is answered");
+    assert!(actions(&mut engine).contains(&Action::End(key)));
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    // Also where it waits in a blocking command.
+    let (mut engine, key, _) = reader(tagged());
+    say(&mut engine, key, &["BLPOP {a}1 0", "SET {a}1 y"]);
+    sent_text(&mut engine);
+    reload(&mut engine);
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with("-UNBLOCKED ") && said.matches("\r\n").count() == 1, "{said}");
+    assert_eq!(sent_text(&mut engine), "");
+    assert!(actions(&mut engine).contains(&Action::End(key)));
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
 }

@@ -307,14 +307,10 @@ impl World {
             }
         }
         for (&key, connection) in connections.iter_mut() {
-            while let Ok(Parsed::Request { len, .. }) =
-                parse_request(&connection.received, &RequestLimits::default(), &mut Vec::new())
-            {
-                let text = String::from_utf8_lossy(&connection.received[..len]).into_owned();
-                let id: u64 = text.split("\r\n").nth(4).unwrap()[1..].parse().unwrap();
+            while let Some(words) = take_request(&mut connection.received) {
+                let id = std::str::from_utf8(&words[1][1..]).unwrap().parse().unwrap();
                 self.executed.entry(id).or_default().push(connection.to.clone());
                 connection.replies.push_back(id);
-                connection.received.drain(..len);
             }
             if !quiet && let Some(id) = connection.replies.pop_front() {
                 let mut reply = Vec::new();
@@ -332,8 +328,7 @@ impl World {
             engine.handle_session_sent(touched, output.len());
             let session = sessions.iter().position(|own| *own == touched).unwrap();
             received[session].extend(output);
-            while let Ok(Fed::Frame { len, .. }) = Delimiter::new().feed(&received[session]) {
-                let reply: Vec<u8> = received[session].drain(..len).collect();
+            while let Some(reply) = take_reply(&mut received[session]) {
                 let reply = String::from_utf8(reply).unwrap();
                 let id = expected[session].pop_front().expect("somebody asked");
                 if reply.starts_with('$') {

@@ -5,7 +5,9 @@ use super::transaction::{actions, all_words, say, sent_text, stranger, tagged, w
 use super::*;
 use crate::engine::held::HELD_MAX;
 use crate::engine::pubsub::{SLOW_MAX, SLOW_MIN, UNSENT_MAX};
+use crate::following::shard::{Followed, Primary, Sentinels};
 use crate::tracking::INVALIDATE_ALL;
+use shoal_topology::{Route, Router};
 
 mod simulation;
 
@@ -38,7 +40,7 @@ fn asked(engine: &mut Engine, key: Key, tracking: &str, line: &str) -> Key {
 }
 
 /// A session that has read `{a}1`, and its upstream.
-fn reader(settings: PoolSettings) -> (Engine, Key, Key) {
+pub(super) fn reader(settings: PoolSettings) -> (Engine, Key, Key) {
     let (mut engine, key) = tracker(settings, "CLIENT TRACKING ON");
     let upstream = asked(&mut engine, key, "CLIENT TRACKING ON", "GET {a}1");
     engine.handle_upstream_bytes(upstream, b"$1\r\nx\r\n");
@@ -116,7 +118,11 @@ fn a_lost_upstream_takes_all_copies_with_it_and_the_next_request_opens_another()
 }
 
 fn broadcasting() -> (Engine, Key) {
-    let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+    broadcasting_in(tagged())
+}
+
+fn broadcasting_in(settings: PoolSettings) -> (Engine, Key) {
+    let (mut engine, key) = engine(PoolSettings { timeout: None, ..settings });
     say(&mut engine, key, &["HELLO 3"]);
     drained(&mut engine, key);
     say(&mut engine, key, &["CLIENT TRACKING ON BCAST PREFIX a"]);
@@ -187,6 +193,76 @@ fn where_keys_move_all_copies_go_behind_the_last_reply_of_the_time_before() {
     engine.handle_upstream_bytes(upstream, invalidation("{a}1").as_bytes());
     assert_eq!(drained(&mut engine, key), invalidation("{a}1"));
     assert_eq!(engine.pools[0].held, 1);
+}
+
+/// The same pool, whose first shard follows Sentinel.
+fn watched() -> PoolSettings {
+    let endpoints = vec!["10.0.0.9:26379".parse().unwrap()];
+    let sentinels = Sentinels { endpoints, watched_as: "m".into(), user: None, password: None };
+    let mut settings = PoolSettings { timeout: None, ..tagged() };
+    settings.followed = vec![None; SHARDS];
+    let shard = home_of_a(&settings);
+    settings.followed[shard] = Some(Followed::new(sentinels));
+    let at = settings.pool.shards[shard].primary.clone();
+    settings.with_primary(shard, Primary::Known, Some(&at))
+}
+
+/// The shard of the keys tagged `{a}`.
+fn home_of_a(settings: &PoolSettings) -> usize {
+    let router = Router::new(&settings.pool, &[true; SHARDS]).unwrap();
+    match router.route(b"a", &mut Random::seeded(1)) {
+        Route::Shard(shard) => shard,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn switch(engine: &mut Engine, primary: Primary, at: Option<&str>) {
+    let settings = engine.pools[0].settings.clone();
+    let (shard, at) = (home_of_a(&settings), at.map(|at| at.parse().unwrap()));
+    engine.switch(&Arc::new(settings.with_primary(shard, primary, at.as_ref())), shard);
+}
+
+#[test]
+fn a_switch_takes_all_copies_at_once_and_what_is_asked_meanwhile_waits_for_the_new_primary() {
+    let (mut engine, key, upstream) = reader(watched());
+    switch(&mut engine, Primary::Switching, None);
+    engine.settle();
+    assert_eq!(drained(&mut engine, key), all_gone(), "before there is another primary");
+    assert!(actions(&mut engine).contains(&Action::Disconnect(upstream)));
+    say(&mut engine, key, &["GET {a}1"]);
+    engine.settle();
+    let Some(waiting) = engine.poll_action() else { panic!("a connection is asked for") };
+    let Action::Connect(waiting) = waiting else { panic!("{waiting:?}") };
+    assert_eq!(engine.upstream_endpoint(waiting), None, "there is nowhere to connect to yet");
+    switch(&mut engine, Primary::Known, Some("10.0.0.2:2"));
+    engine.settle();
+    assert_eq!(drained(&mut engine, key), "", "it waits, and is not told of a primary that it never asked");
+    assert_eq!(connect(&mut engine), Some(waiting));
+    assert_eq!(engine.upstream_endpoint(waiting), "10.0.0.2:2".parse().ok().as_ref());
+    assert_eq!(sent_text(&mut engine), all_words(&["HELLO 3", "CLIENT TRACKING ON"]));
+    engine.handle_upstream_bytes(waiting, GREETING);
+    assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]));
+    engine.handle_upstream_bytes(waiting, format!("$1\r\ny\r\n{}", invalidation("{a}1")).as_bytes());
+    assert_eq!(drained(&mut engine, key), format!("$1\r\ny\r\n{}", invalidation("{a}1")));
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (1, (0, 0)));
+    // Other shards' switches concern other clients.
+    let (mut engine, key, _) = reader(watched());
+    let far = stranger(&mut engine);
+    say(&mut engine, key, &["CLIENT TRACKING OFF", "CLIENT TRACKING ON"]);
+    drained(&mut engine, key);
+    actions(&mut engine);
+    let slow = asked(&mut engine, key, "CLIENT TRACKING ON", &format!("GET {far}"));
+    engine.handle_upstream_bytes(slow, b"_\r\n");
+    drained(&mut engine, key);
+    switch(&mut engine, Primary::Switching, None);
+    switch(&mut engine, Primary::Known, Some("10.0.0.2:2"));
+    engine.settle();
+    assert_eq!(drained(&mut engine, key), "");
+    // Where prefixes are told of, the client is cut.
+    let (mut engine, key) = broadcasting_in(watched());
+    switch(&mut engine, Primary::Switching, None);
+    assert_eq!(drained(&mut engine, key), "");
+    assert!(actions(&mut engine).contains(&Action::End(key)));
 }
 
 #[test]
@@ -330,4 +406,135 @@ fn what_cannot_be_is_refused_by_name() {
     let said = drained(&mut engine, last.unwrap());
     assert!(said.contains("1024 upstreams are held by clients of this worker"), "{said}");
     assert_eq!(engine.pools[0].held, HELD_MAX);
+}
+
+#[test]
+fn an_invalidation_that_is_too_long_ends_its_upstream_and_who_waits_on_it_is_told() {
+    let (retry_after, keys) = (Duration::from_secs(60), EjectedKeys::Fail);
+    let ejection = Some(Ejection { failure_limit: 1, retry_after, keys });
+    let (mut engine, key, upstream) = reader(PoolSettings { ejection, ..tagged() });
+    say(&mut engine, key, &["GET {a}1"]);
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b">2\r\n$10\r\ninvalidate\r\n*1\r\n$40000000\r\n");
+    let piece = vec![b'k'; 1024 * 1024];
+    for _ in 0..UNSENT_MAX / piece.len() {
+        engine.handle_upstream_bytes(upstream, &piece);
+    }
+    let said = drained(&mut engine, key);
+    assert!(
+        said.starts_with("-ERR shard s") && said.contains("an invalidation of more than 32 MiB"),
+        "{said}"
+    );
+    assert!(said.ends_with(all_gone()), "{said}");
+    assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    assert!(engine.pools[0].health.live().iter().all(|is_in| *is_in));
+}
+
+#[test]
+fn a_blocking_command_that_is_being_answered_when_keys_move_is_answered_to_its_end() {
+    for size in [1, 200_000] {
+        let (mut engine, key, upstream) = reader(tagged());
+        say(&mut engine, key, &["BLPOP {a}1 0"]);
+        sent(&mut engine);
+        let reply = format!("*2\r\n$4\r\n{{a}}1\r\n${size}\r\n{}\r\n", "v".repeat(size));
+        let (begin, rest) = reply.split_at(reply.len() / 2);
+        engine.handle_upstream_bytes(upstream, begin.as_bytes());
+        let mut said = drained(&mut engine, key);
+        engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
+        said += &drained(&mut engine, key);
+        engine.handle_upstream_bytes(upstream, rest.as_bytes());
+        said += &drained(&mut engine, key);
+        assert!(said == format!("{reply}{}", all_gone()), "{}", &said[..said.len().min(300)]);
+        assert_eq!((engine.pools[0].held, engine.outstanding()), (0, (0, 0)));
+    }
+    // An invalidation that is coming in is no answer.
+    let (mut engine, key, upstream) = reader(tagged());
+    say(&mut engine, key, &["BLPOP {a}1 0"]);
+    sent(&mut engine);
+    engine.handle_upstream_bytes(upstream, b">2\r\n$10\r\ninval");
+    engine.reconfigure(pools(fewer(), Arc::new(Health::new(SHARDS - 1, None)))).unwrap();
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with("-UNBLOCKED "), "{said}");
+}
+
+#[test]
+fn a_watch_from_before_is_lost_and_exec_says_so() {
+    for tracking in ["CLIENT TRACKING ON", "CLIENT TRACKING ON BCAST"] {
+        let (mut engine, key) = engine(PoolSettings { timeout: None, ..tagged() });
+        say(&mut engine, key, &["HELLO 3", "WATCH {a}1"]);
+        let watching = connect(&mut engine).unwrap();
+        sent(&mut engine);
+        engine.handle_upstream_bytes(watching, b"%0\r\n");
+        sent(&mut engine);
+        engine.handle_upstream_bytes(watching, b"+OK\r\n");
+        drained(&mut engine, key);
+        say(&mut engine, key, &[tracking]);
+        let mut opened = Vec::new();
+        let mut gone = Vec::new();
+        while let Some(action) = engine.poll_action() {
+            match action {
+                Action::Connect(upstream) => {
+                    engine.handle_upstream_connected(upstream);
+                    opened.push(upstream);
+                }
+                Action::Disconnect(upstream) => gone.push(upstream),
+                _ => {}
+            }
+        }
+        assert_eq!(gone, [watching], "{tracking}: what is read there is not tracked");
+        sent(&mut engine);
+        let greeted = [GREETING, b"+OK\r\n"].concat();
+        for upstream in opened {
+            engine.handle_upstream_bytes(upstream, &greeted[..GREETING.len()]);
+            sent(&mut engine);
+            engine.handle_upstream_bytes(upstream, &greeted[GREETING.len()..]);
+        }
+        say(&mut engine, key, &["MULTI", "GET {a}1", "EXEC", "MULTI", "GET {a}1", "EXEC"]);
+        let said = drained(&mut engine, key);
+        assert!(said.contains("-EXECABORT the connection that watched is gone"), "{said}");
+        let upstream = connect(&mut engine);
+        let mut all = sent_text(&mut engine);
+        if let Some(upstream) = upstream {
+            engine.handle_upstream_bytes(upstream, GREETING);
+            all += &sent_text(&mut engine);
+        }
+        assert!(all.ends_with(&all_words(&["MULTI", "GET {a}1", "EXEC"])), "{all}");
+    }
+}
+
+#[test]
+fn what_is_told_in_resp3_stands_before_the_answer_to_hello_2() {
+    let (mut engine, key, near) = reader(tagged());
+    let far = stranger(&mut engine);
+    let slow = asked(&mut engine, key, "CLIENT TRACKING ON", &format!("GET {far}"));
+    say(&mut engine, key, &["GET {a}1", "HELLO 2", "PING"]);
+    sent(&mut engine);
+    let gone = invalidation("{a}1");
+    engine.handle_upstream_bytes(near, format!("$1\r\nx\r\n{gone}").as_bytes());
+    assert_eq!(drained(&mut engine, key), "");
+    engine.handle_upstream_bytes(slow, b"$1\r\nf\r\n");
+    let said = drained(&mut engine, key);
+    assert!(said.starts_with(&format!("$1\r\nf\r\n$1\r\nx\r\n{gone}*14\r\n")), "{said}");
+    assert!(said.ends_with("+PONG\r\n") && said.matches('>').count() == 1, "{said}");
+}
+
+#[test]
+fn a_watch_that_fails_is_no_transaction() {
+    for late in [false, true] {
+        let (mut engine, key) = engine(tagged());
+        say(&mut engine, key, &["HELLO 3", "CLIENT TRACKING ON"]);
+        drained(&mut engine, key);
+        let upstream = asked(&mut engine, key, "CLIENT TRACKING ON", "WATCH {a}1");
+        match late {
+            true => {
+                engine.begin_round(Time::from_micros(1) + TIMEOUT / 2, 1);
+                engine.handle_upstream_bytes(upstream, invalidation("{a}1").as_bytes());
+                engine.begin_round(Time::from_micros(1) + TIMEOUT, 1);
+                engine.handle_timeout();
+            }
+            false => engine.handle_upstream_failed(upstream, &Failure::Closed),
+        }
+        let said = drained(&mut engine, key);
+        assert!(said.contains("-ERR shard ") && !said.contains("transaction"), "{said}");
+    }
 }

@@ -350,3 +350,52 @@ fn under_the_dialect_of_nutcracker_all_of_it_is_refused() {
         assert!(said.starts_with(&format!("-ERR unknown command '{name}'")), "{said}");
     }
 }
+
+#[test]
+fn a_transaction_that_is_alone_does_not_gather() {
+    let (mut engine, key) = engine(PoolSettings { gather: true, ..tagged() });
+    let other = engine.open_session(0, "model".into());
+    let block = ["MULTI", "INCR {a}1", "EXEC"];
+    let mut upstream = None;
+    for _ in 0..2 {
+        say(&mut engine, key, &block);
+        upstream = connect(&mut engine).or(upstream);
+        assert_eq!(sent_text(&mut engine), all_words(&block), "no answer is owed that it could wait for");
+        say(&mut engine, other, &["GET {a}1"]);
+        assert_eq!(sent_text(&mut engine), "", "who comes now waits for it");
+        engine.handle_upstream_bytes(upstream.unwrap(), b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+        assert_eq!(drained(&mut engine, key), "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+        assert_eq!(sent_text(&mut engine), all_words(&["GET {a}1"]));
+        engine.handle_upstream_bytes(upstream.unwrap(), b"$1\r\n1\r\n");
+    }
+}
+
+#[test]
+fn a_script_is_loaded_once_for_a_transaction_and_known_to_be_there_afterwards() {
+    let (mut engine, key) = engine(tagged());
+    engine.pools[0].scripts.show(b"return(1)");
+    let name = "930269f31393d0be681588b6ab08dccee7d6bb67";
+    let call = &*format!("EVALSHA {name} 1 {{a}}1");
+    say(&mut engine, key, &["MULTI", call, "DISCARD", "MULTI", call, call, "EXEC"]);
+    let upstream = connect(&mut engine).unwrap();
+    let block = ["MULTI", call, call, "EXEC"];
+    assert_eq!(sent_text(&mut engine), all_words(&["SCRIPT LOAD return(1)"]) + &all_words(&block));
+    let answers = format!("$40\r\n{name}\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:1\r\n");
+    engine.handle_upstream_bytes(upstream, answers.as_bytes());
+    assert!(drained(&mut engine, key).ends_with("+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:1\r\n"));
+    say(&mut engine, key, &block);
+    assert_eq!(sent_text(&mut engine), all_words(&block));
+    assert_eq!(engine.upstreams.get(upstream).unwrap().queue.len(), 4);
+}
+
+#[test]
+fn scripts_count_towards_the_length_of_a_transaction() {
+    let (mut engine, key) = engine(tagged());
+    let body = format!("return(1)--{}", "x".repeat(100_000));
+    let name = engine.pools[0].scripts.show(body.as_bytes()).unwrap();
+    let call = &*format!("EVALSHA {} 1 {{a}}1", std::str::from_utf8(&name).unwrap());
+    say(&mut engine, key, &["MULTI", call, "EXEC"]);
+    assert!(connect(&mut engine).is_some());
+    assert_eq!(engine.pools[0].dedicated, 1, "others do not wait behind it");
+    assert!(sent(&mut engine).len() > 100_000);
+}

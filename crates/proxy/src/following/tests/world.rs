@@ -16,6 +16,7 @@ pub(super) trait Follows {
     fn handle_answer(&mut self, whom: &Whom, answer: Result<&[Reply], String>, now: Time);
     fn handle_changed(&mut self, now: Time);
     fn handle_hint(&mut self, now: Time);
+    fn replace_sentinels(&mut self);
 }
 
 impl Follows for Following {
@@ -33,6 +34,10 @@ impl Follows for Following {
 
     fn handle_hint(&mut self, now: Time) {
         self.handle_hint(now);
+    }
+
+    fn replace_sentinels(&mut self) {
+        self.replace_sentinels((0..SENTINELS).map(|number| format!("s{number}")).collect());
     }
 }
 
@@ -75,6 +80,10 @@ impl Follows for LastWord {
 
     fn handle_hint(&mut self, now: Time) {
         self.next_look = now;
+    }
+
+    fn replace_sentinels(&mut self) {
+        self.next_look = self.next_look.min(Time::default());
     }
 }
 
@@ -230,7 +239,8 @@ impl<F: Follows> World<F> {
     fn misfortune(&mut self) {
         let sentinel = self.pick(SENTINELS);
         let instance = self.pick(usize::from(INSTANCES));
-        match self.pick(10) {
+        match self.pick(11) {
+            10 => self.reload(),
             0 => self.sentinels[sentinel].up ^= true,
             1 => self.sentinels[sentinel].alone ^= true,
             2 => self.sentinels[sentinel].cut ^= true,
@@ -242,6 +252,13 @@ impl<F: Follows> World<F> {
         if self.failover.is_none() {
             self.sentinels.iter_mut().for_each(|sentinel| sentinel.promoting = None);
         }
+    }
+
+    /// The configuration names other sentinels, which are the same ones by other names: whatever was asked before is answered to
+    /// nobody.
+    fn reload(&mut self) {
+        self.coming.retain(|(_, coming)| !matches!(coming, Coming::Asked(_) | Coming::Answer(..)));
+        self.follows.replace_sentinels();
     }
 
     /// The sentinels are a majority that hears each other; one of them leads.

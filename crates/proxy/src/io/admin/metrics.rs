@@ -84,7 +84,7 @@ const SERVER_FAMILIES: &[(&str, Kind, &str, OfServer)] = &[
     (
         "shoal_upstream_requests_total",
         Kind::Counter,
-        "Requests forwarded, parts of split ones counted each.",
+        "Requests sent; parts of split ones, and the proxy's own such as WAIT, counted each.",
         |server| server.requests.get() as i64,
     ),
     ("shoal_upstream_request_bytes_total", Kind::Counter, "Bytes of requests forwarded.", |server| {
@@ -414,4 +414,29 @@ fn for_each_server(observed: &Observed, mut each: impl FnMut(usize, &ObservedPoo
 
 fn labels(pool: &ObservedPool, server: usize) -> [(&str, &str); 2] {
     [("pool", &pool.settings.pool.name), ("shard", &pool.settings.pool.shards[server].name)]
+}
+
+#[cfg(test)]
+mod tests {
+    /// Every family whose name stands here, and the guide's, whose braces stand for several.
+    #[test]
+    fn every_metric_is_in_the_guide() {
+        let guide = include_str!("../../../../../docs/guide/seeing-inside.md");
+        let mut told: Vec<String> = Vec::new();
+        for name in guide.split('`').filter(|text| text.starts_with("shoal_")) {
+            match name.split_once('{').and_then(|(head, rest)| Some((head, rest.split_once('}')?))) {
+                Some((head, (each, tail))) => {
+                    told.extend(each.split(',').map(|one| format!("{head}{one}{tail}")));
+                }
+                None => told.push(name.to_owned()),
+            }
+        }
+        let own = include_str!("metrics.rs").split('"').filter(|text| {
+            text.strip_prefix("shoal_").is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            })
+        });
+        let missing: Vec<&str> = own.filter(|name| !told.iter().any(|told| told == name)).collect();
+        assert!(missing.is_empty() && told.len() > 40, "{missing:?}, {} told", told.len());
+    }
 }

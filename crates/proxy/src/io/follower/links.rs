@@ -15,10 +15,15 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use shoal_resp::encode;
 use shoal_topology::Endpoint;
 
+use super::look_ups::LookUps;
 use crate::following::Whom;
-use crate::io::worker::open_tcp;
+use crate::io::tls_socket::{self, End};
+use crate::io::worker::{open_tcp, words};
 use crate::returning::reply::Reply;
 use crate::server_auth::{ServerAuth, Tries};
+use crate::tls::ServerTls;
+use crate::tls::fault::{Fault, Reason};
+use crate::tls::layer::Layer;
 
 /// How long a connection or an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,6 +41,9 @@ const UNREAD_MAX: usize = 4 * 1024 * 1024;
 /// Messages that may wait to be looked at; each is only a reason to look.
 const MESSAGES_MAX: usize = 1024;
 
+/// What there is to say of an end that nobody explains.
+const CLOSES: &str = "it closes the connection";
+
 /// Whom a connection is to, and by which right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -43,6 +51,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// As whom, if passwords are asked for.
     pub auth: Option<ServerAuth>,
+    /// How it is spoken to by TLS, if it is.
+    pub tls: Option<ServerTls>,
 }
 
 /// An answer, or why there is none.
@@ -62,6 +72,7 @@ pub struct Links {
     answers: VecDeque<Answered>,
     messages: VecDeque<(Target, Option<String>)>,
     resolved: (Sender<Resolved>, Receiver<Resolved>),
+    look_ups: LookUps,
     bell: Arc<OwnedFd>,
     scratch: Box<[u8]>,
     next_link: u64,
@@ -71,8 +82,8 @@ pub struct Links {
     last_failure: String,
 }
 
-/// A link's number, and the addresses of its name.
-type Resolved = (u64, Result<Vec<SocketAddr>, String>);
+/// A name with its port, and its addresses.
+type Resolved = ((String, u16), Result<Vec<SocketAddr>, String>);
 
 struct Link {
     number: u64,
@@ -93,7 +104,8 @@ struct Link {
 enum State {
     Resolving,
     Connecting(OwnedFd, Vec<SocketAddr>),
-    Open(OwnedFd),
+    /// With TLS's layer, if there is one.
+    Open(OwnedFd, Option<Box<Layer>>),
 }
 
 struct Waiting {
@@ -112,6 +124,7 @@ impl Links {
             answers: VecDeque::new(),
             messages: VecDeque::new(),
             resolved: channel(),
+            look_ups: LookUps::default(),
             bell,
             scratch: vec![0; 64 * 1024].into_boxed_slice(),
             next_link: 0,
@@ -172,20 +185,21 @@ impl Links {
         let left = due.map_or(patience, |due| patience.min(due.saturating_duration_since(Instant::now())));
         // A microsecond too early would only mean another round.
         let left = left + Duration::from_micros(100);
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         let mut sockets = vec![PollFd::new(&*self.bell, PollFlags::IN)];
         let mut numbers = Vec::new();
         for link in &self.links {
             let (socket, flags) = match &link.state {
                 State::Resolving => continue,
                 State::Connecting(socket, _) => (socket, PollFlags::OUT),
-                State::Open(socket) if link.unsent.is_empty() => (socket, PollFlags::IN),
-                State::Open(socket) => (socket, PollFlags::IN | PollFlags::OUT),
+                State::Open(socket, layer) if link.waits_to_send(layer.as_deref()) => {
+                    (socket, PollFlags::IN | PollFlags::OUT)
+                }
+                State::Open(socket, _) => (socket, PollFlags::IN),
             };
             sockets.push(PollFd::new(socket, flags));
             numbers.push(link.number);
         }
-        match poll(&mut sockets, Some(&timeout)) {
+        match poll(&mut sockets, Some(&timespec(left))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
@@ -196,11 +210,11 @@ impl Links {
             .map(|(_, number)| *number)
             .collect();
         drop(sockets);
-        let mut rung = [0; 8];
-        // Nothing to read means that nobody rang.
-        let _ = rustix::io::read(self.bell.as_fd(), &mut rung);
-        while let Ok((number, addresses)) = self.resolved.1.try_recv() {
-            self.handle_resolved(number, addresses);
+        self.hush();
+        while let Ok((name, addresses)) = self.resolved.1.try_recv() {
+            for number in self.look_ups.end(&name) {
+                self.handle_resolved(number, addresses.clone());
+            }
         }
         for number in ready {
             if let Some(place) = self.links.iter().position(|link| link.number == number) {
@@ -209,6 +223,25 @@ impl Links {
         }
         self.expire();
         Ok(())
+    }
+
+    /// Waits until the bell rings, for `patience` at most.
+    ///
+    /// # Errors
+    /// If waiting itself fails.
+    pub fn wait_for_bell(&self, patience: Duration) -> rustix::io::Result<()> {
+        match poll(&mut [PollFd::new(&*self.bell, PollFlags::IN)], Some(&timespec(patience))) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        self.hush();
+        Ok(())
+    }
+
+    fn hush(&self) {
+        let mut rung = [0; 8];
+        // Nothing to read means that nobody rang.
+        let _ = rustix::io::read(self.bell.as_fd(), &mut rung);
     }
 
     /// Begins a connection; `None` if it failed at once.
@@ -237,24 +270,28 @@ impl Links {
             }
             Endpoint::Tcp { host, port } => match host.parse() {
                 Ok(address) => self.handle_resolved(number, Ok(vec![SocketAddr::new(address, port)])),
-                Err(_) => self.resolve(number, host, port),
+                Err(_) => self.resolve(number, (host, port)),
             },
         }
         self.links.iter().position(|link| link.number == number)
     }
 
-    fn resolve(&self, number: u64, host: String, port: u16) {
-        let (answer, bell) = (self.resolved.0.clone(), self.bell.clone());
+    fn resolve(&mut self, number: u64, name: (String, u16)) {
+        self.look_ups.retain(|waiting| self.links.iter().any(|link| link.number == waiting));
+        if !self.look_ups.ask(&name, number) {
+            return;
+        }
+        let (answer, bell, unasked) = (self.resolved.0.clone(), self.bell.clone(), name.clone());
         let look_up = move || {
-            let addresses = (host.as_str(), port).to_socket_addrs();
-            let addresses =
-                addresses.map(Iterator::collect).map_err(|error| format!("cannot resolve {host}: {error}"));
+            let addresses = (name.0.as_str(), name.1).to_socket_addrs();
+            let addresses = addresses.map(Iterator::collect);
+            let addresses = addresses.map_err(|error| format!("cannot resolve {}: {error}", name.0));
             // Whoever asked lives as long as the process.
-            let _ = answer.send((number, addresses));
+            let _ = answer.send((name, addresses));
             super::ring(&bell);
         };
         if let Err(error) = thread::Builder::new().name("follower-name".to_owned()).spawn(look_up) {
-            let _ = self.resolved.0.send((number, Err(error.to_string())));
+            let _ = self.resolved.0.send((unasked, Err(error.to_string())));
             super::ring(&self.bell);
         }
     }
@@ -299,14 +336,16 @@ impl Links {
                     else {
                         return;
                     };
-                    link.state = State::Open(socket);
+                    match link.target.layer() {
+                        Ok(layer) => link.state = State::Open(socket, layer),
+                        Err(why) => return self.fail(place, &why),
+                    }
                 }
             }
         }
-        if let Err(why) = self.links[place].exchange(&mut self.scratch) {
-            return self.fail(place, &why);
-        }
-        if let Err(why) = self.read_replies(place) {
+        let exchanged = self.links[place].exchange(&mut self.scratch);
+        // What it said before it closed tells more than that it did.
+        if let Err(why) = self.read_replies(place).and(exchanged) {
             self.fail(place, &why);
         }
     }
@@ -389,7 +428,13 @@ impl Links {
                 encode::command(&mut link.unsent, &[b"PING"]);
             }
             if is_late || is_deaf {
-                self.fail(place, &format!("it does not answer within {} ms", PATIENCE.as_millis()));
+                let why = match &link.state {
+                    State::Open(_, Some(layer)) if layer.is_shaking_hands() => {
+                        words_of(&Fault::of(Reason::TimedOut))
+                    }
+                    _ => format!("it does not answer within {} ms", PATIENCE.as_millis()),
+                };
+                self.fail(place, &why);
             } else if !link.listens && link.waiting.is_empty() && link.used_at + IDLE_KEPT <= now {
                 self.links.swap_remove(place);
             } else {
@@ -411,6 +456,19 @@ impl Links {
     }
 }
 
+impl Target {
+    /// The layer of a connection to it that has just been made; none where TLS is not spoken.
+    fn layer(&self) -> Result<Option<Box<Layer>>, String> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        // Sentinels name whom they like.
+        let name = tls
+            .name_of(&self.endpoint)
+            .ok_or("it has no name that a certificate can have: say server_name in server_tls")?;
+        let layer = Layer::connect(&tls.config, name).map_err(|fault| words_of(&fault))?;
+        Ok(Some(Box::new(layer)))
+    }
+}
+
 impl Link {
     /// Says what is said before anything is asked.
     fn greet(&mut self) {
@@ -426,9 +484,46 @@ impl Link {
         }
     }
 
+    /// Whether there is something that the socket does not take yet.
+    fn waits_to_send(&self, layer: Option<&Layer>) -> bool {
+        match layer {
+            None => !self.unsent.is_empty(),
+            Some(layer) => layer.has_sealed() || !(self.unsent.is_empty() || layer.is_shaking_hands()),
+        }
+    }
+
     /// Sends what is to be sent and reads what has come.
     fn exchange(&mut self, scratch: &mut [u8]) -> Result<(), String> {
-        let State::Open(socket) = &self.state else { return Ok(()) };
+        match &mut self.state {
+            State::Open(_, Some(_)) => self.exchange_sealed(scratch),
+            State::Open(_, None) => self.exchange_plain(scratch),
+            State::Resolving | State::Connecting(..) => Ok(()),
+        }
+    }
+
+    /// The same by TLS. Nothing is said before the other side has shown who it is.
+    fn exchange_sealed(&mut self, scratch: &mut [u8]) -> Result<(), String> {
+        let State::Open(socket, Some(layer)) = &mut self.state else { return Ok(()) };
+        tls_socket::flush(layer, &*socket).map_err(words)?;
+        while self.unread.len() <= UNREAD_MAX {
+            let received = tls_socket::receive(layer, &*socket, scratch, &mut self.unread);
+            match received.end {
+                None if received.full => {}
+                None => break,
+                Some(End::Eof) => return Err(CLOSES.to_owned()),
+                Some(End::System(error)) => return Err(words(error)),
+                Some(End::Fault(fault)) => return Err(words_of(&fault)),
+            }
+        }
+        if !layer.is_shaking_hands() {
+            let count = tls_socket::send(layer, &*socket, &self.unsent).map_err(words)?;
+            self.unsent.drain(..count);
+        }
+        Ok(())
+    }
+
+    fn exchange_plain(&mut self, scratch: &mut [u8]) -> Result<(), String> {
+        let State::Open(socket, None) = &self.state else { return Ok(()) };
         while !self.unsent.is_empty() {
             match rustix::net::send(socket, &self.unsent, SendFlags::NOSIGNAL) {
                 Ok(count) => drop(self.unsent.drain(..count)),
@@ -439,7 +534,7 @@ impl Link {
         }
         while self.unread.len() <= UNREAD_MAX {
             match rustix::net::recv(socket, &mut scratch[..], RecvFlags::empty()) {
-                Ok((0, _)) => return Err("it closes the connection".to_owned()),
+                Ok((0, _)) => return Err(CLOSES.to_owned()),
                 Ok((count, _)) => self.unread.extend_from_slice(&scratch[..count]),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
@@ -450,7 +545,11 @@ impl Link {
     }
 }
 
-fn words(error: Errno) -> String {
-    let text = std::io::Error::from(error).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+fn timespec(span: Duration) -> Timespec {
+    Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) }
+}
+
+/// Why TLS came to nothing.
+fn words_of(fault: &Fault) -> String {
+    format!("it {fault}")
 }

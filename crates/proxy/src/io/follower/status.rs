@@ -18,12 +18,24 @@ pub struct Status {
     pub since_unix_micros: AtomicU64,
     /// Why there is no primary, or what is odd; empty if nothing is.
     remark: Mutex<String>,
+    /// The sentinels that did not answer when last asked, each with why.
+    silent: Mutex<Vec<String>>,
 }
 
 impl Status {
     /// Why there is no primary, or what is odd; empty if nothing is.
     pub fn remark(&self) -> String {
         self.remark.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The sentinels that did not answer when last asked, each with why.
+    pub fn silent(&self) -> Vec<String> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes which sentinels did not answer.
+    pub fn set_silent(&self, silent: Vec<String>) {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = silent;
     }
 
     /// Notes what there is to say.

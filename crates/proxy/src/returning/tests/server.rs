@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use shoal_resp::encode;
-use shoal_resp::request::{Parsed, RequestLimits, parse_request};
 
 use super::super::seen::MARKER;
+use crate::fixture::take_request;
 
 /// Where a connection comes from: a proxy and, unless it is a return's, the worker.
 pub type Origin = (usize, Option<usize>);
@@ -93,14 +93,7 @@ impl Server {
         let mut done = Vec::new();
         for _ in 0..most {
             let Some(conn) = self.conns.get_mut(&id) else { break };
-            let mut args = Vec::new();
-            let Ok(Parsed::Request { len, .. }) =
-                parse_request(&conn.unread, &RequestLimits::default(), &mut args)
-            else {
-                break;
-            };
-            let words: Vec<Vec<u8>> = args.iter().map(|span| span.of(&conn.unread).to_vec()).collect();
-            conn.unread.drain(..len);
+            let Some(words) = take_request(&mut conn.unread) else { break };
             conn.heard_at = now;
             let mut reply = Vec::new();
             self.execute(id, words, now, &mut reply, &mut done);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shoal_hashkit::Random;
 use shoal_resp::encode;
-use shoal_topology::{Distribution, Endpoint, Mode, Pool, Route, Router, Shard, ShardState};
+use shoal_topology::{Route, Router};
 
 use super::super::gate::Gate;
 use super::super::reply::Reply;
@@ -17,9 +17,10 @@ use super::server::{Done, Server};
 use crate::arena::Key;
 use crate::engine::{Action, Engine, Parts, Pools};
 use crate::failure::Failure;
+use crate::fixture;
 use crate::health::Health;
 use crate::moved_keys::Moved;
-use crate::settings::{Dialect, Durability, EjectedKeys, Ejection, Listen, MultiKey, PoolSettings};
+use crate::settings::{EjectedKeys, Ejection, PoolSettings};
 use crate::stats::WorkerStats;
 use crate::time::Time;
 
@@ -109,46 +110,14 @@ struct Attempt {
 }
 
 pub fn settings(keys: EjectedKeys, failure_limit: u32, retry_after: Duration) -> PoolSettings {
-    let shard = |index: usize| Shard {
-        name: format!("s{index}"),
-        weight: 1,
-        primary: format!("127.0.0.1:{}", 7000 + index).parse().unwrap(),
-        replicas: Vec::new(),
-        state: ShardState::Up,
-    };
+    let mut settings = fixture::settings(SHARDS);
+    settings.pool.hash = "md5".parse().unwrap();
     PoolSettings {
-        tls: None,
-        server_tls: None,
-        pool: Pool {
-            name: "alpha".into(),
-            mode: Mode::Cache,
-            hash: "md5".parse().unwrap(),
-            char_sign: Default::default(),
-            distribution: Distribution::Ketama,
-            hash_tag: None,
-            shards: (0..SHARDS).map(shard).collect(),
-            credentials: None,
-        },
-        listen: Listen::Tcp { host: "127.0.0.1".into(), port: 1 },
-        backlog: 1,
-        tcp_keepalive: false,
         timeout: Some(TIMEOUT),
-        access: Default::default(),
-        server_auth: None,
-        database: 0,
-        preconnect: false,
         server_connections: 1,
         ejection: Some(Ejection { failure_limit, retry_after, keys }),
         client_stall_timeout: crate::settings::CLIENT_STALL_TIMEOUT,
-        gather: true,
-        slow_log: Default::default(),
-        multi_key: MultiKey::Refuse,
-        durability: Durability::Async,
-        allow_flush: false,
-        pass_admin_commands: false,
-        keyless_scripts: None,
-        dialect: Dialect::Shoal,
-        followed: Vec::new(),
+        ..settings
     }
 }
 
@@ -303,10 +272,9 @@ impl World {
             while let Some(action) = engine.poll_action() {
                 match action {
                     Action::Connect(key) => {
-                        let Some(Endpoint::Tcp { port, .. }) = engine.upstream_endpoint(key) else {
+                        let Some(shard) = engine.upstream_endpoint(key).map(fixture::shard_at) else {
                             continue;
                         };
-                        let shard = usize::from(*port) - 7000;
                         let server = &mut self.servers[shard];
                         let mut conn = None;
                         if !cut[shard] && !server.up {

@@ -70,11 +70,8 @@ impl Wire {
                 self.waits = None;
                 self.to_proxy.extend(format!(":{}\r\n", u8::from(reached)).bytes());
             }
-            let mut args = Vec::new();
-            let parsed = parse_request(&self.to_server, &RequestLimits::default(), &mut args);
-            let Ok(Parsed::Request { len, .. }) = parsed else { return };
-            let bytes: Vec<u8> = self.to_server.drain(..len).collect();
-            let words: Vec<&[u8]> = args.iter().map(|span| span.of(&bytes)).collect();
+            let Some(words) = take_request(&mut self.to_server) else { return };
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let mut out = Vec::new();
             match (&words[..], &mut self.queued) {
                 ([b"MULTI"], _) => {
@@ -365,8 +362,7 @@ impl World {
     }
 
     fn connect(&mut self, key: Key) {
-        let Some(Endpoint::Tcp { port, .. }) = self.engine.upstream_endpoint(key) else { panic!("{key:?}") };
-        let shard = usize::from(*port) - 7000;
+        let shard = shard_at(self.engine.upstream_endpoint(key).unwrap());
         if self.faults && self.pick(6) == 0 {
             return self.engine.handle_upstream_failed(key, &Failure::Refused);
         }
@@ -381,15 +377,8 @@ impl World {
 
     fn check(&mut self) {
         for index in 0..self.clients.len() {
-            loop {
-                let client = &mut self.clients[index];
-                if client.received.is_empty() {
-                    break;
-                }
-                let fed = Delimiter::new().feed(&client.received).expect("a reply that is RESP");
-                let Fed::Frame { len, .. } = fed else { break };
-                let reply: Vec<u8> = client.received.drain(..len).collect();
-                let asked = client.asked.pop_front().expect("no reply without a request");
+            while let Some(reply) = take_reply(&mut self.clients[index].received) {
+                let asked = self.clients[index].asked.pop_front().expect("no reply without a request");
                 self.judge(index, &reply, asked);
             }
         }
@@ -417,12 +406,7 @@ impl World {
     }
 
     fn run_dry(&mut self) {
-        self.faults = false;
-        for primary in &mut self.primaries {
-            (primary.lags, primary.hangs) = (false, false);
-        }
-        // Replies to what was asked under faults may still be errors.
-        self.faults = true;
+        // Faults go on: replies to what was asked under them may be errors anyhow.
         let owed =
             |world: &World| world.clients.iter().any(|client| !client.closed && !client.asked.is_empty());
         for _ in 0..20_000 {

@@ -3,18 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use shoal_e2e::raw_client::encode;
+use shoal_e2e::raw_client::{encode, words};
 use shoal_e2e::sharded::Sharded;
 use shoal_e2e::{OwnPool, RawClient, RedisServer, Workplace, wait};
+
+mod changes;
 
 const ALL: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 fn pool() -> Sharded {
     Sharded::start(4, 2, 16, |addrs| OwnPool::storage("demo", addrs).key("hash_tag", "\"{}\""))
-}
-
-fn words(line: &str) -> Vec<&str> {
-    line.split(' ').collect()
 }
 
 fn invalidated(key: &str) -> Vec<u8> {
@@ -98,6 +96,7 @@ const LINES: &[&str] = &[
     "T WATCH {a}1",
     "T GET {a}1",
     "W SET {a}1 w",
+    "T GET {a}f",
     "T MULTI",
     "T SET {a}1 never",
     "T EXEC",
@@ -105,6 +104,7 @@ const LINES: &[&str] = &[
     "T WATCH {a}1",
     "T UNWATCH",
     "W SET {a}1 v",
+    "T GET {a}f",
     "T MULTI",
     "T GET {a}1",
     "T EXEC",
@@ -254,10 +254,8 @@ fn resp2_ends_it_and_so_does_the_end_of_the_session() {
     let all = pool();
     let tracking = || -> usize {
         let counts = all.servers.iter().map(|server| {
-            let info = server.client().call(&["INFO", "clients"]);
-            let info = String::from_utf8(info).unwrap();
-            let line = info.lines().find_map(|line| line.strip_prefix("tracking_clients:")).unwrap();
-            line.parse::<usize>().unwrap()
+            let count = server.client().info("tracking_clients");
+            count.and_then(|count| count.parse::<usize>().ok()).expect("a number")
         });
         counts.sum()
     };

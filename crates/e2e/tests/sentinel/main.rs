@@ -1,5 +1,5 @@
 //! Failovers by real sentinels, under load: every reply is checked by value, nothing goes to an old primary once the switch is
-//! known, and the time until writes are taken again is printed.
+//! known, what was refused does not stand, and the time until writes are taken again is printed.
 
 #![expect(clippy::print_stdout, reason = "the time that a failover took is to be seen")]
 
@@ -8,25 +8,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shoal_e2e::load::StopAtEnd;
+use shoal_e2e::raw_client::encode;
 use shoal_e2e::sentinel::WATCHED_AS;
 use shoal_e2e::{OwnPool, OwnProxy, Proxy as _, RawClient, RedisServer, Watched, Workplace, wait};
 
+mod by_tls;
+
 const WRITERS: usize = 4;
 const DOWN_AFTER_MS: u64 = 300;
-
-/// When a write was last taken, in microseconds since `began`; and how many were.
-struct Progress {
-    began: Instant,
-    taken: AtomicU64,
-    last: AtomicU64,
-}
 
 /// What one writer saw.
 #[derive(Default)]
 struct Seen {
     taken: u64,
     unknown: u64,
-    refused: u64,
+    /// Keys whose writes were not executed, by the word of who refused them.
+    refused: Vec<String>,
     longest_gap: Duration,
 }
 
@@ -35,25 +33,21 @@ fn start(workplace: &Workplace, watched: &Watched) -> OwnProxy {
     OwnProxy::start(workplace, 2, &[pool])
 }
 
-/// Writes numbered values and echoes them, checking each reply by value, until told to stop. What was sent and failed may or
-/// may not stand; what was not executed by the proxy's own word must not.
-fn write(addr: SocketAddr, own: usize, stop: &AtomicBool, progress: &Progress) -> Seen {
+/// Writes new keys and echoes them, checking each reply by value, until told to stop. Who is refused asks on: the round trip is
+/// pace enough.
+fn write(addr: SocketAddr, own: usize, stop: &AtomicBool, taken: &AtomicU64) -> Seen {
     let mut client = RawClient::connect(addr);
     client.set_deadline(Duration::from_secs(60));
     let (mut seen, mut last_taken) = (Seen::default(), Instant::now());
     let mut number = 0u64;
     while !stop.load(Ordering::Relaxed) {
         number += 1;
-        let (key, value) = (format!("{own}:{}", number % 64), format!("{own}-{number}"));
-        let requests = [
-            shoal_e2e::raw_client::encode(&["SET", &key, &value]),
-            shoal_e2e::raw_client::encode(&["ECHO", &value]),
-        ];
-        client.send(&requests.concat());
+        let key = format!("{own}-{number}");
+        client.send(&[encode(&["SET", &key, "written"]), encode(&["ECHO", &key])].concat());
         let set = client.reply().expect("a reply to SET");
         assert_eq!(
             String::from_utf8_lossy(&client.reply().expect("a reply to ECHO")),
-            format!("${}\r\n{value}\r\n", value.len()),
+            format!("${}\r\n{key}\r\n", key.len()),
             "a reply for another request"
         );
         let set = String::from_utf8_lossy(&set).into_owned();
@@ -61,40 +55,47 @@ fn write(addr: SocketAddr, own: usize, stop: &AtomicBool, progress: &Progress) -
             seen.taken += 1;
             seen.longest_gap = seen.longest_gap.max(last_taken.elapsed());
             last_taken = Instant::now();
-            progress.taken.fetch_add(1, Ordering::Relaxed);
-            progress.last.fetch_max(progress.began.elapsed().as_micros() as u64, Ordering::Relaxed);
+            taken.fetch_add(1, Ordering::Relaxed);
             continue;
         }
         match set.as_str() {
             text if text.ends_with("whether the request was executed is not known\r\n") => seen.unknown += 1,
             text if text.starts_with("-ERR shard w-0 of pool w ") || text.starts_with("-READONLY") => {
-                seen.refused += 1;
+                seen.refused.push(key);
             }
             text => panic!("{text:?} is no reply to SET"),
         }
-        thread::sleep(Duration::from_millis(1)); // a client that is refused does not ask as fast as it can
     }
     seen
 }
 
-/// Runs `failover` under load, and what it is to lead to; prints the time that writes were not taken.
-fn under_load(what: &str, proxy: &OwnProxy, to: SocketAddr, failover: impl FnOnce()) {
+/// Writers at work, for the test that watches them.
+struct Writers<'s> {
+    taken: &'s AtomicU64,
+}
+
+impl Writers<'_> {
+    /// Waits until so many writes more are taken.
+    fn wait_for(&self, more: u64) {
+        let until = self.taken.load(Ordering::Relaxed) + more;
+        wait::until("writes to be taken", || (self.taken.load(Ordering::Relaxed) > until).then_some(()));
+    }
+}
+
+/// Runs `meanwhile` while clients write, and prints for how long writes were not taken and what became of all.
+fn under_load(what: &str, proxy: &OwnProxy, meanwhile: impl FnOnce(&Writers<'_>)) {
     let addr = proxy.addr("w");
-    let progress = Progress { began: Instant::now(), taken: AtomicU64::new(0), last: AtomicU64::new(0) };
-    let stop = AtomicBool::new(false);
+    let (stop, taken) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let _stop = StopAtEnd(&stop);
-        let (stop, progress) = (&stop, &progress);
-        let writers: Vec<_> =
-            (0..WRITERS).map(|own| scope.spawn(move || write(addr, own, stop, progress))).collect();
-        let taken = || progress.taken.load(Ordering::Relaxed);
-        wait::until("writes to be taken", || (taken() > 200).then_some(()));
-        failover();
-        wait_for_primary(proxy, to);
-        let then = taken();
-        wait::until("writes to be taken again", || (taken() > then + 200).then_some(()));
+        let (stop, taken) = (&stop, &taken);
+        let threads: Vec<_> =
+            (0..WRITERS).map(|own| scope.spawn(move || write(addr, own, stop, taken))).collect();
+        let writers = Writers { taken };
+        writers.wait_for(200);
+        meanwhile(&writers);
         stop.store(true, Ordering::Relaxed);
-        let seen: Vec<Seen> = writers.into_iter().map(|writer| writer.join().expect("a writer")).collect();
+        let seen: Vec<Seen> = threads.into_iter().map(|thread| thread.join().expect("a writer")).collect();
         let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
         let gap = seen.iter().map(|seen| seen.longest_gap).max().unwrap_or_default();
         println!(
@@ -102,17 +103,24 @@ fn under_load(what: &str, proxy: &OwnProxy, to: SocketAddr, failover: impl FnOnc
             gap.as_millis(),
             sum(|seen| seen.taken),
             sum(|seen| seen.unknown),
-            sum(|seen| seen.refused)
+            sum(|seen| seen.refused.len() as u64)
         );
+        let mut client = proxy.client("w");
+        for refused in seen.iter().flat_map(|seen| seen.refused.chunks(1000)) {
+            let words: Vec<&str> =
+                std::iter::once("EXISTS").chain(refused.iter().map(String::as_str)).collect();
+            assert_eq!(client.call(&words), b":0\r\n", "what was said not to be executed was");
+        }
     });
 }
 
-struct StopAtEnd<'s>(&'s AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+/// A failover under load, which is to lead to this instance.
+fn lead(what: &str, proxy: &OwnProxy, to: SocketAddr, failover: impl FnOnce()) {
+    under_load(what, proxy, |writers| {
+        failover();
+        wait_for_primary(proxy, to);
+        writers.wait_for(200);
+    });
 }
 
 fn wait_for_primary(proxy: &OwnProxy, to: SocketAddr) {
@@ -123,13 +131,6 @@ fn wait_for_primary(proxy: &OwnProxy, to: SocketAddr) {
     assert!(found.is_some(), "not led to {to}:\n{}", proxy.log());
 }
 
-/// Commands that the instance has executed and that only a pool's clients send here.
-fn sets(server: &RedisServer) -> u64 {
-    let said = String::from_utf8_lossy(&server.client().call(&["INFO", "commandstats"])).into_owned();
-    let line = said.lines().find_map(|line| line.strip_prefix("cmdstat_set:calls="));
-    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or_default()
-}
-
 #[test]
 fn a_killed_primary_is_followed_by_its_replica() {
     let workplace = Workplace::new();
@@ -137,7 +138,7 @@ fn a_killed_primary_is_followed_by_its_replica() {
     let proxy = start(&workplace, &watched);
     let to = watched.instances[1].addr();
     let [old, _] = &mut watched.instances[..] else { panic!("two instances") };
-    under_load("kill -9", &proxy, to, || old.kill());
+    lead("kill -9", &proxy, to, || old.kill());
 }
 
 /// Has `server` count what it is asked from now on.
@@ -151,16 +152,7 @@ fn a_primary_that_hangs_and_comes_back_is_not_written_to_any_more() {
     let watched = Watched::start(&workplace, DOWN_AFTER_MS);
     let proxy = start(&workplace, &watched);
     let [old, new] = &watched.instances[..] else { panic!("two instances") };
-    let stop = AtomicBool::new(false);
-    let progress = Progress { began: Instant::now(), taken: AtomicU64::new(0), last: AtomicU64::new(0) };
-    let addr = proxy.addr("w");
-    thread::scope(|scope| {
-        let _stop = StopAtEnd(&stop);
-        let (stop, progress) = (&stop, &progress);
-        let writers: Vec<_> =
-            (0..WRITERS).map(|own| scope.spawn(move || write(addr, own, stop, progress))).collect();
-        let taken = || progress.taken.load(Ordering::Relaxed);
-        wait::until("writes to be taken", || (taken() > 200).then_some(()));
+    under_load("SIGSTOP", &proxy, |writers| {
         old.stop();
         wait_for_primary(&proxy, new.addr());
         // The switch is known to every worker: from now on nothing goes to the old one, which comes back and takes writes
@@ -168,18 +160,13 @@ fn a_primary_that_hangs_and_comes_back_is_not_written_to_any_more() {
         old.resume();
         count_anew(old);
         old.client().call(&["SET", "own", "1"]);
-        let then = taken();
-        wait::until("writes to be taken again", || (taken() > then + 500).then_some(()));
+        writers.wait_for(500);
         let role = String::from_utf8_lossy(&old.client().call(&["ROLE"])).into_owned();
-        let (own, clients) = (sets(old), clients_of_proxy(old));
+        let (own, clients) = (old.calls("set"), clients_of_proxy(old));
         println!("the old primary, back: {own} SET by the test, {clients} connections, {:?}", &role[..12]);
         assert_eq!((own, clients), (1, 0), "the proxy goes on asking it:\n{}", proxy.log());
-        stop.store(true, Ordering::Relaxed);
-        let gap = writers.into_iter().map(|writer| writer.join().expect("a writer").longest_gap).max();
-        println!("SIGSTOP: writes resumed after {} ms", gap.unwrap_or_default().as_millis());
     });
-    let (_, metrics) = proxy.get("/metrics");
-    assert!(metrics.contains("shoal_primary_switches_total{pool=\"w\",shard=\"w-0\"} 1"), "{metrics}");
+    assert_eq!(proxy.metric("shoal_primary_switches_total{pool=\"w\",shard=\"w-0\"}"), 1);
     assert!(proxy.log().contains("nothing more went to the old one"), "{}", proxy.log());
 }
 
@@ -196,7 +183,7 @@ fn a_failover_by_order_and_back_again_with_messages_lost() {
     let mut watched = Watched::start(&workplace, DOWN_AFTER_MS);
     let proxy = start(&workplace, &watched);
     let [a, b] = [0, 1].map(|place| watched.instances[place].addr());
-    under_load("SENTINEL FAILOVER", &proxy, b, || {
+    lead("SENTINEL FAILOVER", &proxy, b, || {
         assert_eq!(watched.sentinels[0].ask(&["SENTINEL", "FAILOVER", WATCHED_AS]), "+OK\r\n");
     });
     let epoch = |proxy: &OwnProxy| {
@@ -231,15 +218,10 @@ fn a_failover_by_order_and_back_again_with_messages_lost() {
     assert_eq!(client.call(&["SET", "k", "v"]), b"+OK\r\n");
     // Who comes back with the older epoch is not believed.
     watched.instances[1].resume();
-    let looks = |proxy: &OwnProxy| {
-        let (_, metrics) = proxy.get("/metrics");
-        let line =
-            metrics.lines().find(|line| line.starts_with("shoal_sentinel_looks_total{")).expect("looks");
-        line.rsplit(' ').next().unwrap().parse::<u64>().expect("a number")
-    };
+    let looks = || proxy.metric("shoal_sentinel_looks_total{pool=\"w\",shard=\"w-0\"}");
     watched.sentinels[2].resume();
-    let then = looks(&proxy);
-    wait::until("some looks more", || (looks(&proxy) > then + 2).then_some(()));
+    let then = looks();
+    wait::until("some looks more", || (looks() > then + 2).then_some(()));
     assert_eq!(client.call(&["GET", "k"]), b"$1\r\nv\r\n");
     assert!(epoch(&proxy) > known, "{}", proxy.get("/topology").1);
     let (_, shards) = proxy.get("/shards");
