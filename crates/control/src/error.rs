@@ -2,6 +2,7 @@
 
 use crate::admission::Remark;
 use crate::resource::Kind;
+use crate::runtime::Refused;
 use std::path::PathBuf;
 
 /// What goes wrong in the crate.
@@ -156,6 +157,17 @@ pub enum Error {
         /// How it failed.
         reason: String,
     },
+    /// The API cannot listen where it should.
+    #[error("the API cannot listen at {address}: {why}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// A runtime cannot say what runs.
+    #[error(transparent)]
+    Runtime(#[from] Refused),
     /// A file cannot be made, read or written.
     #[error("{}", .path.display())]
     File {

@@ -6,6 +6,7 @@
 )]
 
 mod ask;
+pub mod http;
 pub mod local;
 mod private_file;
 pub mod sqlite;
