@@ -6,12 +6,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use shoal_control::io::http::{Backend, Http};
 use shoal_control::io::local::{LocalOptions, LocalRuntime, LogBounds, Programs};
+use shoal_control::io::reconciler::Reconciler;
 use shoal_control::io::sqlite::Sqlite;
 
 use crate::platform::print;
@@ -48,8 +51,8 @@ pub struct Arguments {
 /// The ports of each node's address that are given out.
 const PORTS: std::ops::RangeInclusive<u16> = 21_000..=21_999;
 
-/// How long one look for a signal waits; one that comes wakes it.
-const TICK: Duration = Duration::from_secs(60);
+/// How often it is looked whether the reconciler still runs; a signal wakes at once.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Serves until a signal comes.
 ///
@@ -78,8 +81,17 @@ pub fn run(arguments: Arguments) -> Result<()> {
     };
     let http = Http::start(&arguments.dir, arguments.listen, backend)?;
     let dir = arguments.dir.display();
-    print(&format!("control serves {dir} at http://{}\n", http.address()))?;
-    while !interrupts.wait(TICK) {}
+    let stop = AtomicBool::new(false);
+    let reconciler = Reconciler::new(store.clone(), runtime.clone());
+    let told = thread::scope(|scope| {
+        let reconciling = scope.spawn(|| reconciler.run(&stop));
+        let told = print(&format!("control serves {dir} at http://{}\n", http.address()));
+        // One that cannot say where it listens is of no use; one whose reconciler has died is of none either.
+        while told.is_ok() && !reconciling.is_finished() && !interrupts.wait(TICK) {}
+        stop.store(true, Ordering::Relaxed);
+        told
+    });
+    told?;
     drop(http);
     print("control ends; Redis and the proxies serve on\n")
 }

@@ -9,4 +9,5 @@ mod ask;
 pub mod http;
 pub mod local;
 mod private_file;
+pub mod reconciler;
 pub mod sqlite;

@@ -13,6 +13,7 @@ pub mod api;
 pub mod back_off;
 pub mod credentials;
 mod error;
+pub mod events;
 pub mod execute;
 pub mod io;
 pub mod plan;

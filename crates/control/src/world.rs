@@ -12,7 +12,8 @@ use crate::store::Store;
 
 /// All that should be and all that is, at one instant.
 ///
-/// Objects were listed one kind after the other, processes were looked at last: what is planned from it may be refused.
+/// Processes were looked at first, then objects were listed one kind after the other: what is planned from it may be
+/// refused.
 #[derive(Clone, Debug)]
 pub struct World {
     /// When it was looked at.
@@ -116,6 +117,19 @@ impl World {
     #[must_use]
     pub fn services(&self) -> &[Service] {
         &self.services
+    }
+
+    /// The standalone or pool that owns instances under that name.
+    #[must_use]
+    pub fn service(&self, owner: &Owner) -> Option<&Service> {
+        self.services.iter().find(|service| service.kind() == owner.kind && service.name() == owner.name)
+    }
+
+    /// The instance of that name that should be.
+    #[must_use]
+    pub fn instance(&self, name: &str) -> Option<Seen<'_>> {
+        let at = self.instances.binary_search_by(|resource| resource.name().cmp(name)).ok()?;
+        self.seen(&self.instances[at])
     }
 
     /// All instances that should be, by name.

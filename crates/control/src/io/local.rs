@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use layout::Layout;
+use layout::{Layout, Place};
 use process::Lock;
 use record::Record;
 
@@ -279,10 +279,24 @@ fn records(layout: &Layout) -> Result<BTreeMap<String, Record>, Refused> {
             private_file::remove_folder(&entry.path())?;
             continue;
         }
-        // Without a record nothing was started there.
-        if let Some(record) = Record::read(&layout.place(&name))? {
-            records.insert(name, record);
+        let place = layout.place(&name);
+        match Record::read(&place)? {
+            Some(record) => drop(records.insert(name, record)),
+            // Without a record nothing was started there: control died while it made the folder.
+            None => remove_unstarted(&place)?,
         }
     }
     Ok(records)
+}
+
+/// Removes a folder in which nothing was started, if nobody holds its lock all the same.
+fn remove_unstarted(place: &Place) -> Result<(), Refused> {
+    let path = place.lock();
+    let taken = Lock::take(&path);
+    let lock =
+        taken.map_err(|error| private_file::refused("looking into an unfinished folder", &path, &error))?;
+    match lock {
+        Some(_lock) => private_file::remove_folder(&place.dir),
+        None => Ok(()),
+    }
 }

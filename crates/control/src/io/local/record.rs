@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::Place;
 use crate::io::private_file;
 use crate::redis_version::RedisVersion;
-use crate::runtime::{Exit, Refused, Start, User};
+use crate::runtime::{Exit, Program, Refused, Start, User};
 
 /// The format that this program reads and writes.
 const FORMAT: u32 = 1;
@@ -74,7 +74,10 @@ impl Record {
             stopping: None,
             exit: None,
             unasked_in_a_row: 0,
-            epoch: 0,
+            epoch: match &start.program {
+                Program::Proxy(proxy) => proxy.epoch,
+                Program::Redis(_) | Program::Sentinel(_) => 0,
+            },
         }
     }
 

@@ -63,9 +63,17 @@ impl Shared {
         if let Some(exit) = before.as_ref().and_then(|before| before.exit.as_ref()) {
             record.unasked_in_a_row = if exit.asked { 0 } else { exit.unasked_in_a_row };
         }
-        let command = self.prepare(start, &place, &record, program)?;
         // From here on it may run: the record says so first.
-        record.write(&place)?;
+        let prepared = self.prepare(start, &place, &record, program);
+        let prepared = prepared.and_then(|command| record.write(&place).map(|()| command));
+        let command = match prepared {
+            // A name that nobody has leaves nothing behind.
+            Err(refused) if before.is_none() => {
+                private_file::remove_folder(&place.dir)?;
+                return Err(refused);
+            }
+            prepared => prepared?,
+        };
         state.records.insert(name.clone(), record.clone());
         state.signalled.remove(name);
         let log_path = place.log();
