@@ -180,6 +180,11 @@ fn a_redis_is_declared_used_changed_and_deleted() {
     assert_eq!(platform.json(&["get", "nodes", "-o", "json"]), serde_json::json!([]));
 }
 
+/// With that token.
+fn with<'a>(args: &[&'a str], token: &'a str) -> Vec<&'a str> {
+    [args, &["--token-file", token]].concat()
+}
+
 #[test]
 fn who_may_what_is_kept() {
     let platform = Platform::new();
@@ -201,10 +206,8 @@ fn who_may_what_is_kept() {
     platform.done(&["token", "create", "feed-ci", "--tenant", "feed", "--to", token]);
 
     // A tenant: its own, and nothing else.
-    let of = ["--token-file", token];
-    let with = |args: &[&str]| [args, &of[..]].concat();
-    platform.done(&with(&["apply", "-f", &pool("mine", "feed")]));
-    let listed = platform.json(&with(&["get", "pools", "-o", "json"]));
+    platform.done(&with(&["apply", "-f", &pool("mine", "feed")], token));
+    let listed = platform.json(&with(&["get", "pools", "-o", "json"], token));
     assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
     for (args, said) in [
         (vec!["get", "pool", "theirs"], "there is no Pool theirs of tenant feed"),
@@ -214,10 +217,10 @@ fn who_may_what_is_kept() {
         (vec!["token", "list"], "tokens and the store are the operator's"),
         (vec!["backup", "store", "--to", "stolen.db"], "tokens and the store are the operator's"),
     ] {
-        let complaint = platform.refused(&with(&args));
+        let complaint = platform.refused(&with(&args, token));
         assert!(complaint.contains(said), "{args:?}: {complaint}");
     }
-    let complaint = platform.refused(&with(&["apply", "-f", &pool("other", "company")]));
+    let complaint = platform.refused(&with(&["apply", "-f", &pool("other", "company")], token));
     assert!(complaint.contains("write spec.tenant: feed"), "{complaint}");
 
     // A viewer, a token of nobody, none at all, one that was revoked.
@@ -230,7 +233,7 @@ fn who_may_what_is_kept() {
     let complaint = platform.refused(&["get", "nodes", "--token-file", wrong.to_str().expect("UTF-8")]);
     assert!(complaint.contains("the token is not known here"), "{complaint}");
     platform.done(&["token", "revoke", "feed-ci"]);
-    assert!(platform.refused(&with(&["get", "pools"])).contains("the token is not known here"));
+    assert!(platform.refused(&with(&["get", "pools"], token)).contains("the token is not known here"));
 
     // What nobody else may read is not readable, and what is kept of tokens is none.
     let operator = std::fs::read_to_string(platform.dir.join("tokens/operator")).expect("the token");
