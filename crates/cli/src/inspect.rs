@@ -9,9 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
-use http::Target;
+use crate::http::{self, Target};
 
-mod http;
 mod table;
 
 #[derive(Debug, Subcommand)]

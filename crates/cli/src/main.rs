@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod columns;
+mod completion;
+mod control;
 mod daemon;
+mod http;
 mod inspect;
 mod nutcracker;
+mod platform;
 mod proxy;
 mod up;
 
@@ -28,6 +33,12 @@ enum Command {
     Proxy(Box<proxy::Arguments>),
     /// Start a demo on this machine: eight Redis servers, two pools, one proxy
     Up(up::Arguments),
+    /// Keep what is declared, and make it so: the store, the processes, and the API
+    Control(control::Arguments),
+    #[command(flatten)]
+    Platform(platform::Verb),
+    /// Print a shell's completion of these commands
+    Completion(completion::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +48,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Proxy(arguments) => proxy::run(*arguments),
         Command::Up(arguments) => up::run(arguments),
+        Command::Control(arguments) => control::run(arguments),
+        Command::Platform(verb) => platform::run(verb),
+        Command::Completion(arguments) => completion::run(&arguments, Arguments::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

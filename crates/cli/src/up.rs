@@ -21,7 +21,7 @@ mod directory;
 mod figures;
 mod fleet;
 mod instance;
-mod interrupts;
+pub mod interrupts;
 mod layout;
 mod leftovers;
 mod ready;

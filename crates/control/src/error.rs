@@ -157,6 +157,14 @@ pub enum Error {
         /// How it failed.
         reason: String,
     },
+    /// The API cannot listen where it should.
+    #[error("the API cannot listen at {address}: {why}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A runtime cannot say what runs.
     #[error(transparent)]
     Runtime(#[from] Refused),

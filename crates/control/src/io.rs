@@ -7,6 +7,7 @@
 
 mod ask;
 pub mod host;
+pub mod http;
 pub mod local;
 mod private_file;
 pub mod reconciler;

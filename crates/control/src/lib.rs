@@ -9,6 +9,7 @@
 //! Nothing outside `io` waits, opens a file or reads the clock.
 
 pub mod admission;
+pub mod api;
 pub mod back_off;
 pub mod backup;
 pub mod credentials;

@@ -249,7 +249,7 @@ fn what_is_wrong_is_refused_with_words() {
         ("DELETE", "/sessions/999", "", 404, "no such session"),
         ("DELETE", "/sessions/1", "Origin: http://localhost\r\n", 403, "web page"),
         ("POST", "/reload", "Origin: null\r\n", 403, "web page"),
-        ("PUT", "/sessions/1", "", 405, "GET, POST and DELETE"),
+        ("PATCH", "/sessions/1", "", 405, "GET, POST, PUT and DELETE"),
     ];
     for (method, path, more, status, words) in cases {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");

@@ -20,13 +20,14 @@ const HEADERS_MAX: usize = 64;
 pub enum Method {
     Get,
     Post,
+    Put,
     Delete,
 }
 
 /// A request, whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// GET, POST or DELETE.
+    /// GET, POST, PUT or DELETE.
     pub method: Method,
     /// The path as it was sent, beginning with `/`, percent signs untouched, without the query.
     pub path: String,
@@ -36,8 +37,17 @@ pub struct Request {
     pub host: Option<String>,
     /// Whether there is an `Origin` field: browsers send it with every POST and DELETE, programs do not.
     pub has_origin: bool,
+    /// The `Authorization` field as it was sent; None without one. Two are refused. A secret: never logged.
+    pub authorization: Option<String>,
     /// At most [`Limits::body_bytes`](crate::io::http::Limits).
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Request {
+    /// All but the secret and the body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}?{} ({} bytes)", self.method, self.path, self.query, self.body.len())
+    }
 }
 
 /// What is answered.
@@ -67,7 +77,11 @@ impl Response {
     /// The bytes to send.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let allow = if self.status == 405 { "Allow: GET, POST, DELETE\r\n" } else { "" };
+        let allow = match self.status {
+            401 => "WWW-Authenticate: Bearer\r\n",
+            405 => "Allow: GET, POST, PUT, DELETE\r\n",
+            _ => "",
+        };
         let head = format!(
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n",
             self.status,
@@ -101,12 +115,15 @@ pub enum Refusal {
     /// A path that does not begin with `/`.
     #[error("the target must be a path")]
     Target,
-    /// A method other than the three.
-    #[error("only GET, POST and DELETE are served")]
+    /// A method other than the four.
+    #[error("only GET, POST, PUT and DELETE are served")]
     Method,
     /// Two `Host` fields, or one that is no text.
     #[error("Host is not one name")]
     Host,
+    /// Two `Authorization` fields, or one that is no text.
+    #[error("Authorization is not one text")]
+    Authorization,
     /// A `Content-Length` that is no number, or several that differ.
     #[error("Content-Length is not one number")]
     Length,
@@ -132,7 +149,11 @@ impl Refusal {
     #[must_use]
     pub fn response(self) -> Response {
         let status = match self {
-            Refusal::Malformed | Refusal::Target | Refusal::Host | Refusal::Length => 400,
+            Refusal::Malformed
+            | Refusal::Target
+            | Refusal::Host
+            | Refusal::Authorization
+            | Refusal::Length => 400,
             Refusal::Method => 405,
             Refusal::Slow => 408,
             Refusal::BodyTooLarge => 413,
@@ -160,6 +181,7 @@ pub fn parse_head(bytes: &[u8], head_max: usize, body_max: usize) -> Result<Opti
     let method = match parsed.method {
         Some("GET") => Method::Get,
         Some("POST") => Method::Post,
+        Some("PUT") => Method::Put,
         Some("DELETE") => Method::Delete,
         _ => return Err(Refusal::Method),
     };
@@ -169,6 +191,7 @@ pub fn parse_head(bytes: &[u8], head_max: usize, body_max: usize) -> Result<Opti
     let mut expects_continue = false;
     let mut host = None;
     let mut has_origin = false;
+    let mut authorization = None;
     for header in parsed.headers.iter() {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
             return Err(Refusal::TransferEncoding);
@@ -181,6 +204,11 @@ pub fn parse_head(bytes: &[u8], head_max: usize, body_max: usize) -> Result<Opti
             // RFC 9112, 3.2: more than one is answered 400.
             if host.replace(text.trim().to_owned()).is_some() {
                 return Err(Refusal::Host);
+            }
+        } else if header.name.eq_ignore_ascii_case("authorization") {
+            let text = std::str::from_utf8(header.value).map_err(|_| Refusal::Authorization)?;
+            if authorization.replace(text.trim().to_owned()).is_some() {
+                return Err(Refusal::Authorization);
             }
         } else if header.name.eq_ignore_ascii_case("content-length") {
             let this = content_length(header.value)?;
@@ -195,7 +223,7 @@ pub fn parse_head(bytes: &[u8], head_max: usize, body_max: usize) -> Result<Opti
         _ => return Err(Refusal::BodyTooLarge),
     };
     let (path, query) = (path.to_owned(), query.to_owned());
-    let request = Request { method, path, query, host, has_origin, body: Vec::new() };
+    let request = Request { method, path, query, host, has_origin, authorization, body: Vec::new() };
     Ok(Some(Head { request, body_at, body_bytes, expects_continue }))
 }
 
@@ -211,20 +239,24 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
         202 => "Accepted",
         204 => "No Content",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         409 => "Conflict",
+        410 => "Gone",
         413 => "Content Too Large",
         422 => "Unprocessable Content",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        507 => "Insufficient Storage",
         _ => "",
     }
 }
@@ -234,6 +266,7 @@ impl fmt::Display for Method {
         f.write_str(match self {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Put => "PUT",
             Method::Delete => "DELETE",
         })
     }

@@ -36,6 +36,7 @@ fn refusals() {
         ("BREW / HTTP/1.1\r\n\r\n".to_owned(), Refusal::Method, 405),
         (with("Host: a\r\nHost: a"), Refusal::Host, 400),
         (with("Host: \u{e9}\r\nhost: b"), Refusal::Host, 400),
+        (with("Authorization: Bearer a\r\nauthorization: Bearer b"), Refusal::Authorization, 400),
         (with("Content-Length: -1"), Refusal::Length, 400),
         (with("Content-Length: +1"), Refusal::Length, 400),
         (with("Content-Length: 1, 1"), Refusal::Length, 400),
@@ -62,13 +63,20 @@ fn host_and_origin_are_read() {
 }
 
 #[test]
+fn a_token_is_read_and_not_shown() {
+    let request = parse("PUT /a HTTP/1.1\r\nAuthorization: Bearer abc \r\n\r\n").unwrap().unwrap().request;
+    assert_eq!((request.method, request.authorization.as_deref()), (Method::Put, Some("Bearer abc")));
+    assert!(!format!("{request:?}").contains("abc"));
+}
+
+#[test]
 fn a_response_is_written() {
     assert_eq!(
         Response::text(200, "ok\n").to_bytes(),
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
     );
     let refused = String::from_utf8(Refusal::Method.response().to_bytes()).unwrap();
-    assert!(refused.contains("\r\nAllow: GET, POST, DELETE\r\n"), "{refused}");
+    assert!(refused.contains("\r\nAllow: GET, POST, PUT, DELETE\r\n"), "{refused}");
 }
 
 proptest! {

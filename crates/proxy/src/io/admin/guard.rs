@@ -42,7 +42,8 @@ mod tests {
 
     fn request(method: Method, path: &str, host: Option<&str>, has_origin: bool) -> Request {
         let host = host.map(str::to_owned);
-        Request { method, path: path.into(), query: String::new(), host, has_origin, body: Vec::new() }
+        let (path, query) = (path.into(), String::new());
+        Request { method, path, query, host, has_origin, authorization: None, body: Vec::new() }
     }
 
     #[test]

@@ -230,6 +230,7 @@ fn the_handler_sees_what_was_sent() {
         query: "c".into(),
         host: None,
         has_origin: false,
+        authorization: None,
         body,
     };
     assert_eq!(seen.recv_timeout(Duration::from_secs(20)).unwrap(), expected);
