@@ -64,6 +64,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         dir: arguments.dir.clone(),
         programs: Programs {
             redis_servers: arguments.redis_server,
+            redis_cli: "redis-cli".into(),
             shoal: std::env::current_exe().context("where this program is cannot be told")?,
         },
         ports: PORTS,

@@ -209,10 +209,12 @@ fn endpoints(world: &World, service: &Service, leadership: &Leadership) -> Vec<S
         };
         match (seen.object.spec.program, says) {
             (Program::Proxy, Says::Proxy(_)) => add(StatusEndpointRole::Proxy, *address),
-            (Program::Redis, Says::Redis(says)) if service.as_pool().is_none() => {
-                if says.gate == Gate::Open && matches!(says.role, Role::Replica { link: Link::Up, .. }) {
-                    add(StatusEndpointRole::Readers, *address);
-                }
+            (Program::Redis, Says::Redis(says))
+                if service.as_pool().is_none()
+                    && says.gate == Gate::Open
+                    && matches!(says.role, Role::Replica { link: Link::Up, .. }) =>
+            {
+                add(StatusEndpointRole::Readers, *address);
             }
             _ => {}
         }
