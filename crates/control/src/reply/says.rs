@@ -31,12 +31,12 @@ pub fn redis_says(info: &Reply, role: &Reply, gate: Gate) -> Result<RedisSays, S
 /// [`Silence::Strange`], with what is missing.
 pub fn sentinel_says(info: &Reply) -> Result<SentinelSays, Silence> {
     let info = Info::of(info)?;
-    let primaries = info.0.lines().filter(|line| line.starts_with("master") && line.contains(":name="));
+    let lines = info.0.lines().filter(|line| line.starts_with("master") && line.contains(":name="));
     Ok(SentinelSays {
         life: Life(info.text("run_id")?.to_owned()),
         version: info.text("redis_version")?.to_owned(),
         tilt: info.number("sentinel_tilt")? != 0,
-        watches: primaries.map(watched).collect::<Result<_, _>>()?,
+        watches: lines.map(watched).collect::<Result<_, _>>()?,
     })
 }
 
