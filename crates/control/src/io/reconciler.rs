@@ -10,7 +10,6 @@
 //! It keeps nothing from pass to pass but what it has already told: whoever comes after its death goes on where it was.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,10 +122,10 @@ impl Reconciler {
     /// A line of control's own log, unless it was there a short time ago.
     fn tell(&mut self, line: String, now: Timestamp) {
         self.told.retain(|_, at| now.since(*at) < TOLD_AGAIN);
-        if let Entry::Vacant(place) = self.told.entry(line) {
-            eprintln!("warning: {}", place.key());
-            place.insert(now);
-        }
+        self.told.entry(line).or_insert_with_key(|line| {
+            eprintln!("warning: {line}");
+            now
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::resource::{
     Condition, Credential, InstancePhase, InstanceStatus, Program, READY, Resource, Role as WantedRole,
     ServiceStatus, StatusEndpoint, StatusEndpointRole,
 };
-use crate::runtime::{Gate, Link, Observed, Phase, Role, Says, Silence};
+use crate::runtime::{Gate, Link, Observed, Phase, RedisSays, Role, Says, Silence};
 use crate::service::Service;
 use crate::world::{Seen, World};
 
@@ -209,17 +209,17 @@ fn endpoints(world: &World, service: &Service, leadership: &Leadership) -> Vec<S
         };
         match (seen.object.spec.program, says) {
             (Program::Proxy, Says::Proxy(_)) => add(StatusEndpointRole::Proxy, *address),
-            (Program::Redis, Says::Redis(says))
-                if service.as_pool().is_none()
-                    && says.gate == Gate::Open
-                    && matches!(says.role, Role::Replica { link: Link::Up, .. }) =>
-            {
+            (Program::Redis, Says::Redis(says)) if service.as_pool().is_none() && lets_readers_in(says) => {
                 add(StatusEndpointRole::Readers, *address);
             }
             _ => {}
         }
     }
     endpoints
+}
+
+fn lets_readers_in(says: &RedisSays) -> bool {
+    says.gate == Gate::Open && matches!(says.role, Role::Replica { link: Link::Up, .. })
 }
 
 fn credential(service: &Service) -> Credential {

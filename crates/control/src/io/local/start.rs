@@ -63,9 +63,6 @@ impl Shared {
         if let Some(exit) = before.as_ref().and_then(|before| before.exit.as_ref()) {
             record.unasked_in_a_row = if exit.asked { 0 } else { exit.unasked_in_a_row };
         }
-        if let Program::Proxy(proxy) = &start.program {
-            record.epoch = proxy.epoch;
-        }
         // From here on it may run: the record says so first.
         let prepared = self.prepare(start, &place, &record, program);
         let prepared = prepared.and_then(|command| record.write(&place).map(|()| command));
