@@ -5,8 +5,8 @@
 //!                                                └─ no ──▶ keep it; beyond EVENTS_KEPT the oldest goes
 //! ```
 //!
-//! An event's name follows from what it says, so that the same again finds the first. Nothing is decided from events: one
-//! that is lost with control's life changes nothing.
+//! An event's name follows from what it says, so that the same again finds the first. Nothing is decided from events, though
+//! a condition may quote one: what is lost with control's life changes nothing.
 
 #[cfg(test)]
 mod tests;

@@ -31,8 +31,9 @@ pub enum Refusal {
 
 /// Does the steps of a plan in their order, and tells `watch` of each before it is done.
 ///
-/// Where a step is refused, later ones about the same object are left out. All others go on: a service in trouble keeps
-/// nobody else waiting. Whoever calls this may die at any point of it.
+/// Where a step is refused, later ones about the same object are left out, but for what is written: the store holds that
+/// against what was looked at, and why something does not get on has to be known. All others go on: a service in trouble
+/// keeps nobody else waiting. Whoever calls this may die at any point of it.
 pub fn execute(
     plan: &Plan,
     store: &dyn Store,
@@ -42,7 +43,7 @@ pub fn execute(
     let mut outcome = Outcome::default();
     let mut behind: BTreeSet<&ObjectRef> = BTreeSet::new();
     for (number, planned) in (1..).zip(&plan.steps) {
-        if behind.contains(&planned.about) {
+        if behind.contains(&planned.about) && !matches!(planned.step, Step::Write(_)) {
             outcome.refused.push((number, Refusal::Behind));
             continue;
         }
@@ -88,3 +89,6 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ mod processes;
 mod proxies;
 mod report;
 mod starting;
+#[cfg(test)]
+mod tests;
 
 /// What can be done now, in the order in which it is to be tried.
 #[derive(Clone, Debug, Default, PartialEq)]

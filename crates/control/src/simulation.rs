@@ -25,12 +25,15 @@ mod size;
 const STORMY: usize = 60;
 const CALM: usize = 80;
 
+/// A service and a shard of it.
+type ShardName = (String, Option<u16>);
+
 struct Simulation {
     store: Memory,
     model: Model,
     chance: u64,
     /// By shard: who took writes when it was last looked at.
-    writers: BTreeMap<(String, Option<u16>), String>,
+    writers: BTreeMap<ShardName, String>,
 }
 
 impl Simulation {
@@ -92,7 +95,7 @@ impl Simulation {
 
     /// The invariants of `plan`, at this instant.
     fn check(&mut self, last: &Plan) {
-        let mut shards: BTreeMap<(String, Option<u16>), Vec<(String, Process)>> = BTreeMap::new();
+        let mut shards: BTreeMap<ShardName, Vec<(String, Process)>> = BTreeMap::new();
         for (name, process) in self.model.processes() {
             let shard = name.split("-s").nth(1).and_then(|rest| rest.split('-').next()?.parse().ok());
             let is_redis = matches!(process.start.program, crate::runtime::Program::Redis(_));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Error;
 use crate::quantity::{Bytes, Cores, Timestamp};
-use crate::resource::{Instance, Kind, Node, ObjectRef, Owner, Resource};
+use crate::resource::{EventType, Instance, Kind, Node, ObjectRef, Owner, Resource, Uid};
 use crate::runtime::{Observation, Observed, Phase, RedisSays, Says};
 use crate::service::Service;
 use crate::store::Store;
@@ -25,7 +26,13 @@ pub struct World {
     promised: BTreeMap<String, Free>,
     observed: BTreeMap<String, Observed>,
     nodes_down: BTreeMap<String, String>,
+    /// By the instance's uid: what was refused last, and when.
+    refused: BTreeMap<Uid, (Timestamp, String)>,
 }
+
+/// What was refused is tried again each pass, and told now and then ([`REFUSALS_COUNTED_EACH`](crate::events)): what was
+/// not told for so long is not refused any more.
+const REFUSAL_LASTS: Duration = Duration::from_secs(30);
 
 /// What of a machine nobody was promised, or everybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +82,7 @@ impl World {
             promised,
             observed: observation.instances.into_iter().map(|seen| (seen.name.clone(), seen)).collect(),
             nodes_down: observation.nodes_down.into_iter().map(|down| (down.node, down.why)).collect(),
+            refused: refused(store, now)?,
         })
     }
 
@@ -143,6 +151,13 @@ impl World {
         places.iter().filter_map(|at| self.seen(&self.instances[*at]))
     }
 
+    /// What of an instance was refused since then, in a sentence; for people, who read it in a condition.
+    #[must_use]
+    pub fn refused_since(&self, object: &Instance, since: Timestamp) -> Option<&str> {
+        let (at, why) = self.refused.get(&object.metadata.uid)?;
+        (*at >= since).then_some(why)
+    }
+
     fn seen<'a>(&'a self, resource: &'a Resource) -> Option<Seen<'a>> {
         let Resource::Instance(object) = resource else { return None };
         let process = self.observed.get(object.name()).filter(|seen| seen.uid == object.metadata.uid.0);
@@ -162,6 +177,24 @@ impl World {
             !at.is_ok_and(|at| self.instances[at].metadata().uid.0 == seen.uid)
         })
     }
+}
+
+/// What instances were refused lately.
+fn refused(store: &dyn Store, now: Timestamp) -> Result<BTreeMap<Uid, (Timestamp, String)>, Error> {
+    let mut refused: BTreeMap<Uid, (Timestamp, String)> = BTreeMap::new();
+    for object in store.list(Kind::Event)?.objects {
+        let Resource::Event(event) = &*object else { continue };
+        let spec = &event.spec;
+        let is_fresh = now.since(spec.last_timestamp) < REFUSAL_LASTS;
+        if spec.kind != EventType::Warning || spec.regarding.kind != Kind::Instance || !is_fresh {
+            continue;
+        }
+        let last = refused.entry(spec.regarding.uid.clone()).or_default();
+        if spec.last_timestamp >= last.0 {
+            *last = (spec.last_timestamp, spec.message.clone());
+        }
+    }
+    Ok(refused)
 }
 
 impl<'a> Seen<'a> {

@@ -122,10 +122,10 @@ impl Reconciler {
     /// A line of control's own log, unless it was there a short time ago.
     fn tell(&mut self, line: String, now: Timestamp) {
         self.told.retain(|_, at| now.since(*at) < TOLD_AGAIN);
-        if !self.told.contains_key(&line) {
+        self.told.entry(line).or_insert_with_key(|line| {
             eprintln!("warning: {line}");
-            self.told.insert(line, now);
-        }
+            now
+        });
     }
 }
 

@@ -160,12 +160,12 @@ impl<'a> Shard<'a> {
         Some((next, format!("name {} the first primary of {}", next.name(), self.stored.name)))
     }
 
-    /// The replica that has most of the data; none where none has any.
+    /// The replica that has most of the data; none where none has had any, or has followed in its present life.
     fn fullest(&self, but: Option<Seen<'a>>) -> Option<(Seen<'a>, &'a RedisSays)> {
         let is_other = |seen: &&Seen<'a>| but.is_none_or(|but| but.name() != seen.name());
         let others = self.members.iter().filter(is_other);
         let whole = others.filter(|seen| !seen.object.metadata.is_deleted()).filter_map(|seen| {
-            let says = seen.redis().filter(|says| !says.loading && has_data(says))?;
+            let says = seen.redis().filter(|says| !says.loading && (has_data(says) || has_followed(says)))?;
             Some((*seen, says))
         });
         whole.max_by_key(|(_, says)| says.offset)
@@ -284,6 +284,11 @@ pub(super) fn endpoint(address: SocketAddr) -> Endpoint {
 /// Whether it ever had data, be it that all of it was deleted since.
 fn has_data(says: &RedisSays) -> bool {
     says.keys > 0 || says.offset > 0
+}
+
+/// Whether it is a replica that readers were let into: it had all that its primary had, which may have been nothing.
+fn has_followed(says: &RedisSays) -> bool {
+    says.gate == Gate::Open && matches!(says.role, Role::Replica { .. })
 }
 
 /// Whether who came back has less than a replica. Histories' offsets go on over a restart where the data came from a

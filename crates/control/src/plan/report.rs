@@ -3,11 +3,12 @@
 use super::leadership::{self, Leadership};
 use super::placing::Unplaced;
 use super::{Plan, Step, starting};
+use crate::quantity::Timestamp;
 use crate::resource::{
     Condition, Credential, InstancePhase, InstanceStatus, Program, READY, Resource, Role as WantedRole,
     ServiceStatus, StatusEndpoint, StatusEndpointRole,
 };
-use crate::runtime::{Gate, Link, Observed, Phase, Role, Says, Silence};
+use crate::runtime::{Gate, Link, Observed, Phase, RedisSays, Role, Says, Silence};
 use crate::service::Service;
 use crate::world::{Seen, World};
 
@@ -101,14 +102,20 @@ fn trouble(
         return trouble(InstancePhase::Unknown, "NodeDown", &format!("node {node} is down: {why}"));
     }
     let Some(Observed { phase, says, .. }) = seen.process else {
-        return trouble(InstancePhase::Pending, "Starting", "it is being started");
+        return match world.refused_since(seen.object, Timestamp::default()) {
+            Some(why) => trouble(InstancePhase::Pending, "Refused", why),
+            None => trouble(InstancePhase::Pending, "Starting", "it is being started"),
+        };
     };
     match phase {
         Phase::Starting => {
             trouble(InstancePhase::Starting, "Starting", "it was started and does not answer yet")
         }
         Phase::Stopping => trouble(InstancePhase::Stopping, "Stopping", "it was told to end"),
-        Phase::Ended(exit) => trouble(InstancePhase::Failed, "Ended", &exit.reason),
+        Phase::Ended(exit) => match world.refused_since(seen.object, exit.at.into()) {
+            Some(why) => trouble(InstancePhase::Failed, "Refused", why),
+            None => trouble(InstancePhase::Failed, "Ended", &exit.reason),
+        },
         Phase::Unreachable { .. } => trouble(InstancePhase::Unknown, "Unreachable", "it does not answer"),
         Phase::Running => match says {
             Says::Silent(Silence::WrongPassword) => {
@@ -202,15 +209,17 @@ fn endpoints(world: &World, service: &Service, leadership: &Leadership) -> Vec<S
         };
         match (seen.object.spec.program, says) {
             (Program::Proxy, Says::Proxy(_)) => add(StatusEndpointRole::Proxy, *address),
-            (Program::Redis, Says::Redis(says)) if service.as_pool().is_none() => {
-                if says.gate == Gate::Open && matches!(says.role, Role::Replica { link: Link::Up, .. }) {
-                    add(StatusEndpointRole::Readers, *address);
-                }
+            (Program::Redis, Says::Redis(says)) if service.as_pool().is_none() && lets_readers_in(says) => {
+                add(StatusEndpointRole::Readers, *address);
             }
             _ => {}
         }
     }
     endpoints
+}
+
+fn lets_readers_in(says: &RedisSays) -> bool {
+    says.gate == Gate::Open && matches!(says.role, Role::Replica { link: Link::Up, .. })
 }
 
 fn credential(service: &Service) -> Credential {

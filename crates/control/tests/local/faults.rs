@@ -168,3 +168,18 @@ fn a_full_disk_is_said_and_nothing_is_lost() {
     world.stop("x", Data::Remove).unwrap();
     world.gone("x");
 }
+
+#[test]
+fn a_start_that_never_was_leaves_no_folder() {
+    let mut world = World::new();
+    // Control died while it made the folder.
+    std::fs::create_dir_all(world.file("half", "data")).unwrap();
+    std::fs::write(world.file("half", "lock"), "").unwrap();
+    world.reopen();
+    assert!(!world.file("half", "").exists());
+    // What is refused leaves none either; what ran before does.
+    std::fs::write(world.place.path().join("credentials/demo.tenant"), "").unwrap();
+    let refused = world.runtime().start(&plain("x")).unwrap_err();
+    assert!(matches!(refused, Refused::Credential { .. }), "{refused}");
+    assert!(!world.file("x", "").exists() && world.see("x").is_none());
+}

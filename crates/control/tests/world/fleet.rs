@@ -81,6 +81,11 @@ impl Fleet {
         self.control.insert(Control::begin(self.place.path()))
     }
 
+    /// The same, on a machine that is not as others.
+    pub fn begin_with(&mut self, change: impl Fn(&mut LocalOptions)) -> &Control {
+        self.control.insert(Control::begin_with(self.place.path(), change))
+    }
+
     /// Control ends; what it started does not.
     pub fn end(&mut self) {
         self.control = None;
@@ -152,9 +157,15 @@ fn parent(pid: u32) -> u32 {
 impl Control {
     /// Opens what is in a directory, and controls it.
     pub fn begin(dir: &Path) -> Self {
+        Self::begin_with(dir, |_| ())
+    }
+
+    /// The same, on a machine that is not as others.
+    pub fn begin_with(dir: &Path, change: impl Fn(&mut LocalOptions)) -> Self {
         let store = Arc::new(Sqlite::open(&dir.join("store.db")).unwrap());
         let mut local: LocalOptions = options(dir);
         local.programs.shoal = program();
+        change(&mut local);
         let runtime = Arc::new(LocalRuntime::open(local).unwrap());
         let stop = Arc::new(AtomicBool::new(false));
         let reconciler = Reconciler::new(store.clone(), runtime.clone());

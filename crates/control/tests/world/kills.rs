@@ -71,9 +71,9 @@ fn live_and_die(fleet: &Fleet, chance: &mut Chance, at_most: u64) {
 fn disturb(fleet: &Fleet, round: u32) {
     let store = fleet.store();
     let crash = |name: &str| {
-        for pid in processes(&fleet.folder_of(name)) {
-            kill(pid, Signal::KILL);
-        }
+        let folder = fleet.folder_of(name);
+        let found = if folder.exists() { processes(&folder) } else { Vec::new() };
+        found.iter().for_each(|pid| kill(*pid, Signal::KILL));
     };
     let primary = |shard: usize| {
         let demo = store.find::<PoolSpec>("demo").unwrap().unwrap();
@@ -82,16 +82,10 @@ fn disturb(fleet: &Fleet, round: u32) {
     };
     match round {
         0 => [solo(), demo(), hot()].into_iter().for_each(|object| drop(store.create(object).unwrap())),
-        2 => {
-            if fleet.folder_of(&primary(0)).exists() {
-                crash(&primary(0))
-            }
-        }
+        2 => crash(&primary(0)),
         3 => change_in::<PoolSpec>(&store, "demo", |spec| spec.memory = Bytes::mib(96)),
         4 => {
-            if fleet.folder_of(&primary(1)).exists() {
-                crash(&primary(1))
-            }
+            crash(&primary(1));
             change_in::<StandaloneSpec>(&store, "solo", |spec| spec.replicas = Some(2));
         }
         5 => delete_in(&store, Kind::Pool, "hot"),

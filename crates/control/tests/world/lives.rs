@@ -1,14 +1,16 @@
 //! Declared, entered, hurt, changed, deleted.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
 
+use rustix::process::Signal;
 use shoal_control::quantity::Bytes;
-use shoal_control::resource::{Event, Instance, Kind, PoolSpec, StatusEndpointRole};
+use shoal_control::resource::{Condition, Event, Instance, Kind, PoolSpec, READY, StatusEndpointRole};
 use shoal_control::runtime::{Gate, Link, Role};
 use shoal_control::store::{Store as _, Typed as _};
 
 use crate::fleet::{Control, Fleet, demo, hot, solo};
-use crate::support::{Client, processes};
+use crate::support::{Client, kill, processes, until};
 
 const KEYS: usize = 200;
 
@@ -196,4 +198,45 @@ fn what_is_changed_reaches_the_processes_and_what_is_deleted_leaves_nothing() {
     fleet.check_nothing_is_left_over();
     assert!(processes(&fleet.dir().join("instances")).is_empty());
     assert_eq!(std::fs::read_dir(fleet.dir().join("instances")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_the_machine_refuses_stands_in_the_condition() {
+    let mut fleet = Fleet::new();
+    fleet.begin_with(|options| options.programs.redis_servers = vec!["/nonexistent/redis-server".into()]);
+    let control = fleet.control();
+    control.store.create(solo()).unwrap();
+    let says = |control: &Control, words: &str| {
+        let status = control.status(Kind::Standalone, "solo").unwrap();
+        let ready = Condition::find(&status.conditions, READY)?;
+        (!ready.status && ready.message.contains(words)).then_some(())
+    };
+    control.until("what to install is said", || says(control, "apt install redis-server"));
+    fleet.end();
+    fleet.begin().settled();
+
+    // Somebody takes a Redis's port while it is down.
+    let control = fleet.control();
+    let primary = control.primary(Kind::Standalone, "solo", 0);
+    let address = control.see(&primary).unwrap().address.unwrap();
+    let pid = fleet.process(&primary);
+    fleet.end();
+    kill(pid, Signal::KILL);
+    let squatter = squat(address);
+    let control = fleet.begin();
+    let taken = format!("port {address} is taken by process {}", std::process::id());
+    control.until("who has the port is said", || says(control, &taken));
+    control.until("the other serves meanwhile", || {
+        (control.primary(Kind::Standalone, "solo", 0) != primary).then_some(())
+    });
+    let events: Vec<Event> = control.store.find_all().unwrap();
+    assert!(events.iter().any(|event| event.spec.reason == "PortTaken"), "{events:#?}");
+    drop(squatter);
+    control.settled();
+    assert_eq!(control.see(&primary).unwrap().address, Some(address));
+}
+
+/// Listens where somebody just ended.
+fn squat(address: SocketAddr) -> TcpListener {
+    until("the port is free", || TcpListener::bind(address).ok())
 }

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::support::Client;
+use shoal_control::runtime::Change;
+
+use crate::support::{Client, World, plain, until};
 
 /// Asks until it is [ended](Writers::end).
 pub struct Writers {
     stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
     asking: JoinHandle<Seen>,
 }
 
@@ -30,17 +33,19 @@ pub struct Seen {
 impl Writers {
     pub fn ask(dir: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, dir) = (Arc::clone(&stop), dir.to_owned());
+        let rounds = Arc::new(AtomicU64::new(0));
+        let (told, counted, dir) = (Arc::clone(&stop), Arc::clone(&rounds), dir.to_owned());
         let asking = std::thread::spawn(move || {
             let mut seen = Seen::default();
             let mut clients = BTreeMap::new();
             while !told.load(Ordering::Relaxed) {
                 round(&dir, &mut clients, &mut seen);
+                counted.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(5));
             }
             seen
         });
-        Self { stop, asking }
+        Self { stop, rounds, asking }
     }
 
     #[track_caller]
@@ -95,4 +100,28 @@ fn enter(dir: &Path, name: &str) -> Option<Client> {
     let password = std::fs::read_to_string(dir.join("credentials").join(credential)).ok()?;
     let mut client = Client::try_connect(address).ok()?;
     (client.said(&["AUTH", user, password.lines().next()?]) == "OK").then_some(client)
+}
+
+/// That two would be seen: two Redis that nobody made one shard of.
+#[test]
+fn two_that_take_writes_are_seen() {
+    let world = World::new();
+    for name in ["demo-s0-r0", "demo-s0-r1", "demo-s1-r0"] {
+        world.start(&plain(name));
+        world.redis(name);
+    }
+    let look = || {
+        let writers = Writers::ask(world.place.path());
+        until("some rounds", || (writers.rounds.load(Ordering::Relaxed) >= 3).then_some(()));
+        writers.end()
+    };
+    assert_eq!(look().taken, 0, "all are closed");
+    for name in ["demo-s0-r0", "demo-s1-r0"] {
+        world.tell(name, &Change::Open);
+    }
+    let seen = look();
+    assert!(seen.taken >= 6 && seen.two.is_empty(), "{seen:?}");
+    world.tell("demo-s0-r1", &Change::Open);
+    let seen = look();
+    assert!(seen.two.len() >= 3 && seen.two[0].starts_with("demo-s0: "), "{seen:?}");
 }
