@@ -7,6 +7,7 @@ pub use server::print;
 mod connect;
 mod copies;
 mod declare;
+mod edit;
 mod files;
 mod look;
 mod node;
@@ -22,6 +23,8 @@ pub enum Verb {
     Apply(declare::Apply),
     /// What apply would change, and in which steps
     Diff(declare::Diff),
+    /// Change one object's declaration in an editor
+    Edit(edit::Edit),
     /// Let objects go; their processes are ended first
     Delete(declare::Delete),
     /// Show objects of a kind
@@ -51,6 +54,7 @@ pub fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Apply(apply) => apply.run(),
         Verb::Diff(diff) => diff.run(),
+        Verb::Edit(edit) => edit.run(),
         Verb::Delete(delete) => delete.run(),
         Verb::Get(get) => get.run(),
         Verb::Describe(describe) => describe.run(),

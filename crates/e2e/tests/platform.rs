@@ -317,6 +317,54 @@ fn the_store_is_copied_and_brought_back() {
 }
 
 #[test]
+fn a_watch_shows_what_changes_and_ends_with_control() {
+    let mut platform = Platform::new();
+    platform.done(&["apply", "-f", &example("tenant.yaml")]);
+    let log = platform.workplace.subdir("watch").join("log");
+    let args = ["get", "tenants", "--watch", "-o", "json", "--dir", platform.dir()];
+    let mut watching = Process::start(&ShoalProxy::program(), &args, &log);
+    let shown = |watching: &Process, text: &str| {
+        wait::until(text, || watching.log().contains(text).then_some(()));
+    };
+    shown(&watching, "company");
+    let more = std::fs::read_to_string(example("tenant.yaml")).expect("the example");
+    let more = platform.workplace.write("tenant.yaml", &more.replace("name: feed", "name: chat"));
+    platform.done(&["apply", "-f", more.to_str().expect("UTF-8")]);
+    shown(&watching, "\"name\": \"chat\"");
+    platform.done(&["delete", "tenant", "chat"]);
+    shown(&watching, "Tenant/chat is gone");
+    platform.end();
+    let ended = wait::at_most(CONTROL, || watching.ended()).expect("nothing is left to watch");
+    assert_eq!(ended.code(), Some(1), "{}", watching.log());
+}
+
+#[test]
+fn a_declaration_is_edited() {
+    let platform = Platform::new();
+    platform.done(&["apply", "-f", &example("tenant.yaml")]);
+    // An editor is any program that changes the file.
+    let edit = |script: &str| {
+        let mut command = Command::new(ShoalProxy::program());
+        command.args(["edit", "tenant", "feed", "--dir", platform.dir()]).env("EDITOR", script);
+        command.output().expect("shoal")
+    };
+    let output = edit("sed -i s/32GiB/16GiB/");
+    assert!(output.status.success(), "{}", startup::errors(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Tenant/feed configured\n");
+    let tenant = platform.json(&["get", "tenant", "feed", "-o", "json"]);
+    assert_eq!(tenant["spec"]["quota"]["memory"]["max"], "16GiB");
+    assert_eq!(String::from_utf8_lossy(&edit("true").stdout), "Tenant/feed unchanged\n");
+    let output = edit("sed -i s/memory/memroy/");
+    assert!(startup::errors(&output).contains("did you mean `memory`?"), "{}", startup::errors(&output));
+    let kept = startup::errors(&output);
+    let kept = kept.split("is kept in ").nth(1).and_then(|rest| rest.split(':').next()).expect("a file");
+    assert!(std::fs::read_to_string(kept).expect("what was written").contains("memroy"));
+    std::fs::remove_file(kept).expect("it is there");
+    let output = edit("false");
+    assert!(startup::errors(&output).contains("nothing was changed"), "{}", startup::errors(&output));
+}
+
+#[test]
 fn shells_are_told_how_to_complete() {
     for shell in ["bash", "zsh", "fish"] {
         let output = Command::new(ShoalProxy::program()).args(["completion", shell]).output().expect("shoal");

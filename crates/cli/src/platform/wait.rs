@@ -122,7 +122,7 @@ impl<'a> Watcher<'a> {
     pub fn next_by(&mut self, deadline: Option<Instant>) -> Result<(Vec<Value>, Vec<Value>)> {
         let all = Target::new(&format!("/v1/{}", self.kind.plural()));
         let left = deadline.map_or(WATCH_SECONDS, |deadline| {
-            deadline.saturating_duration_since(Instant::now()).as_secs().min(WATCH_SECONDS).max(1)
+            deadline.saturating_duration_since(Instant::now()).as_secs().clamp(1, WATCH_SECONDS)
         });
         if let Some(from) = &self.revision {
             let watch = all.clone().with("watch", Some(from)).with("timeout", Some(left));
